@@ -1,0 +1,167 @@
+//! The read rule: which version of a key an attempt may see, given what it has read (R-READ-1…4).
+//!
+//! AFT's Algorithm 1, extended by absent keys and by a bounded search. [`ReadSet::choose`] is pure and can be asked
+//! again: the caller fetches a head, asks, fetches the commit records that the answer names, and asks again. That also
+//! makes concurrent reads of one attempt safe, because what counts is the read set at the moment of acceptance.
+//!
+//! Invariant of a read set R (R-READ-1): for every entry e in R and every key l that e's transaction also wrote, if l is
+//! in R then R\[l\] is at least as new as e. An absent key is [`Version::ZERO`] of that key, and counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::head::{Cowritten, Entry, Head};
+use crate::id::TransactionId;
+use crate::key::Key;
+use crate::record::CommitRecord;
+use crate::version::Version;
+
+/// Commit records that were looked up: `None` if there is none (it expired).
+pub type Records = BTreeMap<TransactionId, Option<CommitRecord>>;
+
+/// What an attempt has read.
+#[derive(Debug, Default)]
+pub struct ReadSet {
+    entries: BTreeMap<Key, Entry>,
+}
+
+/// What the read rule says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// This version may be seen. Its cowritten list is never [`Cowritten::InRecord`].
+    Accept(Entry),
+    /// It cannot be told without these commit records: look them up and ask again.
+    Consult(BTreeSet<TransactionId>),
+    /// No version of the key fits what was read: the attempt aborts and runs again. Not the same as "not found"
+    /// (R-READ-3).
+    Conflict,
+}
+
+/// Whether a version's cowritten list is known.
+enum Known {
+    Entry(Entry),
+    Missing,
+}
+
+impl ReadSet {
+    /// What was read of `key`, if it was (R-READ-2: repeatable reads).
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// How many keys were read.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing was read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds an entry that [`Self::choose`] accepted against this very read set.
+    pub fn insert(&mut self, key: Key, entry: Entry) {
+        self.entries.insert(key, entry);
+    }
+
+    /// The newest version read whose transaction also wrote `key`; nothing older may be seen. Zero if there is none.
+    #[must_use]
+    pub fn lower_bound(&self, key: &Key) -> Version {
+        let wrote_key = |entry: &&Entry| match &entry.cowritten {
+            Cowritten::Keys(keys) => keys.contains(key),
+            Cowritten::InRecord => false,
+        };
+        self.entries.values().filter(wrote_key).map(|entry| entry.version).max().unwrap_or(Version::ZERO)
+    }
+
+    /// Whether no key that `entry`'s transaction also wrote has been read at an older version.
+    fn admits(&self, entry: &Entry) -> bool {
+        let Cowritten::Keys(others) = &entry.cowritten else { return false };
+        let older = |other: &Key| self.entries.get(other).is_some_and(|read| read.version < entry.version);
+        !others.iter().any(older)
+    }
+
+    /// Which version of `key` may be seen, given its `head` and the `records` looked up so far.
+    ///
+    /// Asks for records at most once in a row unless the lower bound's own record has expired, so a read takes one
+    /// round trip, or two (R-READ-4).
+    #[must_use]
+    pub fn choose(&self, key: &Key, head: &Head, records: &Records) -> Choice {
+        let lower = self.lower_bound(key);
+        let mut consult = BTreeSet::new();
+
+        for inline in [&head.current, &head.previous] {
+            if inline.version < lower {
+                break;
+            }
+            match known(inline, key, records) {
+                Known::Entry(entry) if self.admits(&entry) => {
+                    if consult.is_empty() {
+                        return Choice::Accept(entry);
+                    }
+                    // Good, but a newer one may be: its cowritten list comes first.
+                    return Choice::Consult(consult);
+                }
+                Known::Entry(_) => {}
+                Known::Missing => {
+                    consult.insert(inline.version.transaction());
+                    if self.is_empty() {
+                        return Choice::Consult(consult);
+                    }
+                }
+            }
+            if inline.version.is_zero() {
+                break;
+            }
+        }
+
+        if !lower.is_zero() {
+            // Whatever was read at the lower bound came with this very write of `key`, so it always fits.
+            match records.get(&lower.transaction()) {
+                None => {
+                    consult.insert(lower.transaction());
+                    return Choice::Consult(consult);
+                }
+                Some(Some(record)) => {
+                    if let Some(entry) = record.entry(key).filter(|entry| entry.version == lower) {
+                        return Choice::Accept(entry);
+                    }
+                }
+                Some(None) => {}
+            }
+        }
+
+        let older = || head.older.iter().take_while(|version| !version.is_zero() && **version >= lower);
+        consult.extend(older().map(Version::transaction).filter(|id| !records.contains_key(id)));
+        if !consult.is_empty() {
+            return Choice::Consult(consult);
+        }
+        for version in older() {
+            let record = records.get(&version.transaction()).and_then(Option::as_ref);
+            if let Some(entry) = record.and_then(|record| record.entry(key)).filter(|entry| self.admits(entry)) {
+                return Choice::Accept(entry);
+            }
+        }
+        if lower.is_zero() && head.reaches_birth() { Choice::Accept(Entry::absent()) } else { Choice::Conflict }
+    }
+}
+
+/// `entry` with its cowritten list, from its record if need be. A record that is gone has long been applied everywhere
+/// and no longer constrains (R-READ-6).
+fn known(entry: &Entry, key: &Key, records: &Records) -> Known {
+    if entry.cowritten != Cowritten::InRecord {
+        return Known::Entry(entry.clone());
+    }
+    match records.get(&entry.version.transaction()) {
+        None => Known::Missing,
+        Some(record) => {
+            let recorded = record.as_ref().and_then(|record| record.entry(key));
+            Known::Entry(recorded.unwrap_or_else(|| Entry { cowritten: Cowritten::none(), ..entry.clone() }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

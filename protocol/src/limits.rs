@@ -1,0 +1,23 @@
+//! Every size limit, in bytes unless the name says otherwise. `docs/limits.md` lists them; a test keeps the two equal.
+//!
+//! A DynamoDB item holds 400 KB (409,600 bytes) with its attribute names. A head holds two values and two cowritten
+//! lists; a commit record that does not fit one item overflows into chunks.
+
+/// Longest key, in bytes of UTF-8. DynamoDB allows 2,048 for a partition key.
+pub const KEY_BYTES: usize = 1_024;
+/// Largest value. A head carries the previous value too: 2 × 192 KiB and 16 KiB for all else make one item.
+pub const VALUE_BYTES: usize = 192 * 1_024;
+/// Longest content type.
+pub const CONTENT_TYPE_BYTES: usize = 256;
+/// Largest sum of keys and values that one transaction may buffer, and so write.
+pub const TRANSACTION_BYTES: usize = 4 * 1_024 * 1_024;
+/// Most keys in one batch request; DynamoDB's BatchGetItem takes as many.
+pub const BATCH_KEYS: usize = 100;
+/// Largest body of a batch request: a full transaction in base64 with its keys.
+pub const BATCH_BODY_BYTES: usize = 8 * 1_024 * 1_024;
+/// Largest response of a function: Lambda's 6 MiB and 100 bytes.
+pub const RESPONSE_BYTES: usize = 6 * 1_024 * 1_024 + 100;
+/// Longest cowritten list that a head carries, as bytes of its keys; a longer one is read from the commit record.
+pub const COWRITTEN_BYTES: usize = 2 * 1_024;
+/// What a commit record's own item may hold of values and response; the rest goes to chunks of at most this size.
+pub const RECORD_ITEM_BYTES: usize = 340 * 1_024;

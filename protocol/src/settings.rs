@@ -1,0 +1,251 @@
+//! The one table of `AFT_…` settings, and how a process reads them: all faults at once, nothing silently defaulted.
+//!
+//! `docs/configuration.md` shows this table; a test keeps the two equal.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+
+/// One environment variable that the layer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The variable's name.
+    pub name: &'static str,
+    /// What counts if it is not set; empty if there is no default.
+    pub default: &'static str,
+    /// What it may be, for people.
+    pub allowed: &'static str,
+    /// What it does.
+    pub purpose: &'static str,
+}
+
+macro_rules! settings {
+    ($($constant:ident $name:literal, $default:literal, $allowed:literal, $purpose:literal;)*) => {
+        $(#[doc = $purpose] pub const $constant: Setting =
+            Setting { name: $name, default: $default, allowed: $allowed, purpose: $purpose };)*
+
+        /// Every setting, in the order of the documentation.
+        pub const ALL: &[Setting] = &[$($constant),*];
+    };
+}
+
+settings! {
+    ENABLED "AFT_ENABLED", "true", "true or false",
+        "`false` makes the shim a plain pass-through and the extension idle.";
+    DATA_TABLE "AFT_DATA_TABLE", "", "a DynamoDB table name or ARN",
+        "Where keys live. Required.";
+    TRANSACTION_TABLE "AFT_TRANSACTION_TABLE", "", "a DynamoDB table name or ARN",
+        "Where commit records live. If not set: the data table's name followed by `-transactions`.";
+    PORT "AFT_PORT", "7321", "a port, 1 to 65535",
+        "The local endpoint's port on 127.0.0.1.";
+    REQUIRE_TOKEN "AFT_REQUIRE_TOKEN", "true", "true or false",
+        "Whether every request to the local endpoint needs the `X-Aft-Token` header.";
+    MAX_ATTEMPTS "AFT_MAX_ATTEMPTS", "3", "1 to 100",
+        "How often the handler is run for one invocation before its error is reported to Lambda.";
+    RETRY_RESERVE "AFT_RETRY_RESERVE_MS", "500", "0 to 900000",
+        "Milliseconds that must be left before the deadline for another attempt to start.";
+    ACK "AFT_ACK", "visible", "visible or durable",
+        "When the response is released: once every write is visible, or as soon as the commit record is durable.";
+    READ "AFT_READ", "strong", "strong or eventual",
+        "DynamoDB's read consistency. Reads are read atomic with both.";
+    DUPLICATE_CHECK "AFT_DUPLICATE_CHECK", "parallel", "parallel, before or commit-only",
+        "When the record of an earlier commit is looked for: beside the handler, before it, or only by the commit.";
+    MEMOIZE "AFT_MEMOIZE", "writes", "writes or always",
+        "`always` also records the response of a transaction that wrote nothing.";
+    RETENTION "AFT_RETENTION_SECONDS", "604800", "3600 to 31536000",
+        "How long commit records are kept, and so how late a duplicate is still answered from one.";
+    DYNAMODB_ENDPOINT "AFT_DYNAMODB_ENDPOINT", "", "an http:// or https:// URL",
+        "Another DynamoDB endpoint, for the extension only: the handler's own clients are left alone.";
+    CONTROL_SOCKET "AFT_CONTROL_SOCKET", "/tmp/.aft/control.sock", "a path of at most 100 bytes",
+        "The Unix socket between shim and extension.";
+    LOG "AFT_LOG", "info", "error, warn, info or debug",
+        "How much both processes log.";
+}
+
+/// Set by the shim for the handler: the local endpoint's base URL.
+pub const HANDLER_ENDPOINT: &str = "AFT_ENDPOINT";
+/// Set by the shim for the handler: the value of the `X-Aft-Token` header.
+pub const HANDLER_TOKEN: &str = "AFT_TOKEN";
+
+/// Everything that is wrong with a process's configuration, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(Vec<String>);
+
+impl Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} fault(s) in the configuration: {}", self.0.len(), self.0.join("; "))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// Reads settings from a process's environment variables and collects faults.
+#[derive(Debug)]
+pub struct Reader {
+    variables: BTreeMap<String, String>,
+    faults: Vec<String>,
+}
+
+impl Reader {
+    /// Reads from these variables. A variable that begins with `AFT_` and is no setting is a fault: most likely a typing
+    /// error, and the default that would silently count instead may cost money.
+    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let variables: BTreeMap<_, _> = variables.into_iter().collect();
+        let known = |name: &str| {
+            ALL.iter().any(|setting| setting.name == name) || name == HANDLER_ENDPOINT || name == HANDLER_TOKEN
+        };
+        let faults = variables
+            .keys()
+            .filter(|name| name.starts_with("AFT_") && !known(name))
+            .map(|name| format!("{name} is not a setting of this version (see docs/configuration.md)"))
+            .collect();
+        Self { variables, faults }
+    }
+
+    /// A variable of the platform, such as `AWS_REGION`; an empty one counts as not set.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// A variable of the platform that must be set; `why` says what for.
+    pub fn required_variable(&mut self, name: &str, why: &str) -> String {
+        match self.variable(name) {
+            Some(text) => text.to_owned(),
+            None => {
+                self.fault(format!("{name} is not set: {why}"));
+                String::new()
+            }
+        }
+    }
+
+    /// A setting's text, or its default, or `None` if it has neither.
+    #[must_use]
+    pub fn text(&self, setting: &Setting) -> Option<&str> {
+        self.variable(setting.name).or(Some(setting.default).filter(|text| !text.is_empty()))
+    }
+
+    /// A setting that must have a text.
+    pub fn required(&mut self, setting: &Setting) -> String {
+        match self.text(setting) {
+            Some(text) => text.to_owned(),
+            None => {
+                self.fault(format!("{} is not set: it must be {}", setting.name, setting.allowed));
+                String::new()
+            }
+        }
+    }
+
+    /// A setting read by `parse`; a text that `parse` refuses is a fault and gives `T::default()`.
+    pub fn parsed<T: Default>(&mut self, setting: &Setting, parse: impl FnOnce(&str) -> Option<T>) -> T {
+        let text = self.text(setting).unwrap_or_default().to_owned();
+        parse(text.trim()).unwrap_or_else(|| {
+            self.fault(format!("{} is {text:?}: it must be {}", setting.name, setting.allowed));
+            T::default()
+        })
+    }
+
+    /// A whole number within bounds.
+    pub fn number(&mut self, setting: &Setting, bounds: std::ops::RangeInclusive<u64>) -> u64 {
+        self.parsed(setting, |text| text.parse().ok().filter(|number| bounds.contains(number)))
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, setting: &Setting) -> bool {
+        self.parsed(setting, |text| match text {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        })
+    }
+
+    /// Notes a fault.
+    pub fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// [`Faults`], if there were any.
+    pub fn finish(self) -> Result<(), Faults> {
+        if self.faults.is_empty() { Ok(()) } else { Err(Faults(self.faults)) }
+    }
+}
+
+/// How much a process logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LogLevel {
+    /// What needs somebody.
+    Error,
+    /// What may need somebody.
+    Warn,
+    /// One line for each thing that is not routine.
+    #[default]
+    Info,
+    /// Every step.
+    Debug,
+}
+
+impl LogLevel {
+    /// Reads a level's name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "error" => Some(Self::Error),
+            "warn" => Some(Self::Warn),
+            "info" => Some(Self::Info),
+            "debug" => Some(Self::Debug),
+            _ => None,
+        }
+    }
+
+    /// The level's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DATA_TABLE, ENABLED, MAX_ATTEMPTS, Reader};
+
+    fn reader(variables: &[(&str, &str)]) -> Reader {
+        Reader::new(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn defaults_count_where_nothing_is_set() {
+        let mut reader = reader(&[("AFT_DATA_TABLE", "orders"), ("PATH", "/bin"), ("AFT_ENABLED", "")]);
+        assert_eq!(reader.required(&DATA_TABLE), "orders");
+        assert_eq!(reader.number(&MAX_ATTEMPTS, 1..=100), 3);
+        assert!(reader.flag(&ENABLED));
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn all_faults_are_reported_in_one_line() {
+        let mut reader = reader(&[("AFT_MAX_ATTEMPTS", "0"), ("AFT_ENABLED", "yes"), ("AFT_DATA_TABEL", "orders")]);
+        reader.required(&DATA_TABLE);
+        reader.number(&MAX_ATTEMPTS, 1..=100);
+        reader.flag(&ENABLED);
+        reader.required_variable("AWS_REGION", "Lambda sets it");
+        let line = reader.finish().unwrap_err().to_string();
+        assert_eq!(line.lines().count(), 1);
+        for part in [
+            "5 fault(s)",
+            "AFT_DATA_TABEL is not a setting",
+            "AFT_DATA_TABLE is not set: it must be a DynamoDB table name",
+            "AFT_MAX_ATTEMPTS is \"0\": it must be 1 to 100",
+            "AFT_ENABLED is \"yes\": it must be true or false",
+            "AWS_REGION is not set: Lambda sets it",
+        ] {
+            assert!(line.contains(part), "{part:?} in {line:?}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A store that fails on purpose: before the effect, after it (the reply is lost), or by never answering.
+//!
+//! Every call first asks a plan, which sees all calls in order; that is also how tests count round trips and stop the
+//! world at one point.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aft_protocol::atomic_read::Records;
+use aft_protocol::head::{Entry, Head};
+use aft_protocol::id::TransactionId;
+use aft_protocol::key::Key;
+use aft_protocol::record::CommitRecord;
+
+use crate::{Applied, Committed, ErrorKind, Store, StoreError};
+
+/// A call, as the plan sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// [`Store::probe`].
+    Probe,
+    /// [`Store::heads`] of these keys.
+    Heads(BTreeSet<Key>),
+    /// [`Store::records`] of these transactions.
+    Records(BTreeSet<TransactionId>),
+    /// [`Store::commit`] of this transaction.
+    Commit(TransactionId),
+    /// [`Store::apply`] to this key.
+    Apply(Key),
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing: it takes effect and is answered.
+    None,
+    /// It fails and has no effect.
+    Before(ErrorKind),
+    /// It takes effect, and fails all the same.
+    After(ErrorKind),
+    /// It takes effect and is never answered.
+    HangAfter,
+    /// It has no effect and is never answered.
+    HangBefore,
+}
+
+/// Decides over each call.
+pub type Plan = Arc<dyn Fn(&Call) -> Fault + Send + Sync>;
+
+/// A store under a plan.
+#[derive(Clone)]
+pub struct Faulty<S> {
+    inner: S,
+    plan: Plan,
+}
+
+impl<S: Store> Faulty<S> {
+    /// `inner`, with every call subject to `plan`.
+    pub fn new(inner: S, plan: impl Fn(&Call) -> Fault + Send + Sync + 'static) -> Self {
+        Self { inner, plan: Arc::new(plan) }
+    }
+
+    async fn run<T>(&self, call: Call, effect: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        match (self.plan)(&call) {
+            Fault::None => effect.await,
+            Fault::Before(kind) => Err(injected(kind, "before its effect")),
+            Fault::After(kind) => {
+                effect.await?;
+                Err(injected(kind, "after its effect"))
+            }
+            Fault::HangAfter => {
+                effect.await?;
+                std::future::pending().await
+            }
+            Fault::HangBefore => std::future::pending().await,
+        }
+    }
+}
+
+fn injected(kind: ErrorKind, when: &str) -> StoreError {
+    StoreError::new(kind, "injected", format!("failed on purpose, {when}"))
+}
+
+impl<S: Store> Store for Faulty<S> {
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.run(Call::Probe, self.inner.probe()).await
+    }
+
+    async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.run(Call::Heads(keys.clone()), self.inner.heads(keys)).await
+    }
+
+    async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
+        self.run(Call::Records(transactions.clone()), self.inner.records(transactions)).await
+    }
+
+    async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
+        self.run(Call::Commit(record.transaction()), self.inner.commit(record)).await
+    }
+
+    async fn apply(&self, key: &Key, entry: &Entry, expires_at_seconds: u64) -> Result<Applied, StoreError> {
+        self.run(Call::Apply(key.clone()), self.inner.apply(key, entry, expires_at_seconds)).await
+    }
+}

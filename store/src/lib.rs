@@ -1,0 +1,77 @@
+//! The store contract: two tables behind six operations, and what each promises.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`error`] | failures, classified by what the caller must do |
+//! | `dynamodb` | the production store, through aws-sdk-dynamodb |
+//! | `memory` | the contract in its plainest form, for protocol tests (feature `testing`) |
+//! | `faults` | a store that fails on purpose, before or after the effect (feature `testing`) |
+//! | `conformance` | what every store must pass (feature `testing`) |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+
+use aft_protocol::atomic_read::Records;
+use aft_protocol::head::{Entry, Head};
+use aft_protocol::id::TransactionId;
+use aft_protocol::key::Key;
+use aft_protocol::record::CommitRecord;
+
+pub mod error;
+#[cfg(feature = "testing")]
+pub mod faults;
+#[cfg(feature = "testing")]
+pub mod memory;
+
+pub use error::{ErrorKind, StoreError};
+
+/// How a conditional write of a commit record ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// The record is durable.
+    Now,
+    /// The transaction has a record already, and this is it: compare the nonce to tell one's own from another's.
+    Before(Box<CommitRecord>),
+}
+
+/// How an apply ended. Both are success (R-COMMIT-5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// The head moved.
+    Moved,
+    /// The head was at this version already, or at a newer one.
+    NotNewer,
+}
+
+/// Two tables: heads by key, commit records by transaction.
+///
+/// Every write is atomic for one item and conditional; nothing else is asked of a store. Calls may run at the same
+/// time. An error whose [`ErrorKind::may_have_applied`] is true says nothing about the effect.
+pub trait Store: Send + Sync + 'static {
+    /// Whether the tables are there and can be used; warms the connection.
+    fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The heads of `keys`, [`Head::absent`] for keys never written: one entry a key. Each head is a consistent
+    /// snapshot of one item; the set of them is not. One round trip up to 100 keys.
+    fn heads(&self, keys: &BTreeSet<Key>) -> impl Future<Output = Result<BTreeMap<Key, Head>, StoreError>> + Send;
+
+    /// The commit records of `transactions`, complete with what overflowed into chunks; one entry a transaction, `None`
+    /// where there is no record. Always strongly consistent.
+    fn records(
+        &self,
+        transactions: &BTreeSet<TransactionId>,
+    ) -> impl Future<Output = Result<Records, StoreError>> + Send;
+
+    /// Writes a commit record unless its transaction has one (R-COMMIT-2). When it returns [`Committed::Now`], the record
+    /// and everything it names are durable (R-COMMIT-1).
+    fn commit(&self, record: &CommitRecord) -> impl Future<Output = Result<Committed, StoreError>> + Send;
+
+    /// Moves the head of `key` to `entry` if that is newer (R-COMMIT-5). A deleted key's head may be forgotten after
+    /// `tombstone_expires_at_seconds` (since the epoch).
+    fn apply(
+        &self,
+        key: &Key,
+        entry: &Entry,
+        tombstone_expires_at_seconds: u64,
+    ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+}

@@ -1,0 +1,93 @@
+//! The store contract in its plainest form: two maps behind a mutex.
+//!
+//! For protocol tests. It never fails; wrap it in [`crate::faults`] for that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aft_protocol::atomic_read::Records;
+use aft_protocol::head::{Entry, Head};
+use aft_protocol::id::TransactionId;
+use aft_protocol::key::Key;
+use aft_protocol::record::CommitRecord;
+
+use crate::{Applied, Committed, Store, StoreError};
+
+/// An in-memory store. Clones share the tables.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    tables: Arc<Mutex<Tables>>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    heads: BTreeMap<Key, Head>,
+    records: BTreeMap<TransactionId, CommitRecord>,
+}
+
+impl Memory {
+    /// Two empty tables.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Deletes a commit record, as DynamoDB does when it has expired.
+    pub fn expire(&self, transaction: TransactionId) {
+        self.tables().records.remove(&transaction);
+    }
+
+    /// Every record there is.
+    #[must_use]
+    pub fn all_records(&self) -> Vec<CommitRecord> {
+        self.tables().records.values().cloned().collect()
+    }
+
+    /// The head of a key, as it is now.
+    #[must_use]
+    pub fn head_of(&self, key: &Key) -> Head {
+        self.tables().heads.get(key).cloned().unwrap_or_else(Head::absent)
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for Memory {
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        Ok(keys.iter().map(|key| (key.clone(), self.head_of(key))).collect())
+    }
+
+    async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
+        let tables = self.tables();
+        Ok(transactions.iter().map(|id| (*id, tables.records.get(id).cloned())).collect())
+    }
+
+    async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
+        let mut tables = self.tables();
+        match tables.records.get(&record.transaction()) {
+            Some(existing) => Ok(Committed::Before(Box::new(existing.clone()))),
+            None => {
+                tables.records.insert(record.transaction(), record.clone());
+                Ok(Committed::Now)
+            }
+        }
+    }
+
+    async fn apply(&self, key: &Key, entry: &Entry, _expires_at_seconds: u64) -> Result<Applied, StoreError> {
+        let mut tables = self.tables();
+        let head = tables.heads.get(key).cloned().unwrap_or_else(Head::absent);
+        match head.moved_to(entry.clone()) {
+            Some(moved) => {
+                tables.heads.insert(key.clone(), moved);
+                Ok(Applied::Moved)
+            }
+            None => Ok(Applied::NotNewer),
+        }
+    }
+}
