@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AttemptNumber, Fingerprint, SandboxId, TransactionId};
+use crate::id::{AttemptNumber, Fingerprint, RequestId, SandboxId, TransactionId};
 
 /// The local endpoint's paths.
 pub mod route {
@@ -156,7 +156,7 @@ pub mod control {
     /// The attempt failed: with `X-Aft-Transaction` and `X-Aft-Attempt`. `aborted`, or `duplicate` with the recorded
     /// response if the transaction is known to have committed elsewhere.
     pub const ABORT: &str = "/control/v1/abort";
-    /// The invocation is over, from the shim's side: with `X-Aft-Transaction`. No content.
+    /// The invocation is over, from the shim's side: takes [`super::End`]. No content.
     pub const END: &str = "/control/v1/end";
 }
 
@@ -174,6 +174,8 @@ pub struct Attached {
 /// An attempt that starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
+    /// Lambda's request ID, which the extension also hears from Lambda.
+    pub request: RequestId,
     /// Its transaction.
     pub transaction: TransactionId,
     /// Which attempt at it.
@@ -184,6 +186,13 @@ pub struct Begin {
     pub origin: String,
     /// When Lambda ends the invocation, in milliseconds since the epoch.
     pub deadline_ms: u64,
+}
+
+/// An invocation that is over: nothing of it will be begun, committed or aborted any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Lambda's request ID.
+    pub request: RequestId,
 }
 
 /// How a control call ended.

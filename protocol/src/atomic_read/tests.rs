@@ -1,1 +1,288 @@
+//! The read rule against hand-made heads, and against random histories with half-applied writers.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Choice, ReadSet, Records};
+use crate::head::{Cowritten, Entry, Head};
+use crate::id::{Fingerprint, Nonce, SandboxId, TransactionId};
+use crate::key::Key;
+use crate::record::{CommitRecord, Response};
+use crate::value::{ContentType, Value};
+use crate::version::{Timestamp, Version};
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+fn version(at: u64) -> Version {
+    Version::new(Timestamp::from_micros(at), TransactionId::from_bits(at.into()))
+}
+
+/// The record of the transaction that wrote `keys` at `at`; each value is the time in decimal.
+fn record(at: u64, keys: &[&str]) -> CommitRecord {
+    let value = Value::new(at.to_string(), ContentType::default()).unwrap();
+    CommitRecord {
+        version: version(at),
+        nonce: Nonce::from_bits(at.into()),
+        writes: keys.iter().map(|text| (key(text), Some(value.clone()))).collect(),
+        response: Response { content_type: None, body: Bytes::new() },
+        fingerprint: Fingerprint::from_bits(0),
+        origin: String::new(),
+        sandbox: SandboxId::from_bits(0),
+        applied_through: Version::ZERO,
+        expires_at_seconds: 0,
+    }
+}
+
+fn head(text: &str, history: &[&CommitRecord]) -> Head {
+    history.iter().fold(Head::absent(), |head, record| head.moved_to(record.entry(&key(text)).unwrap()).unwrap())
+}
+
+fn records(known: &[&CommitRecord]) -> Records {
+    known.iter().map(|record| (record.transaction(), Some((*record).clone()))).collect()
+}
+
+fn read_set(reads: &[(&str, &CommitRecord)]) -> ReadSet {
+    let mut set = ReadSet::default();
+    for (text, record) in reads {
+        set.insert(key(text), record.entry(&key(text)).unwrap());
+    }
+    set
+}
+
+fn accepted(choice: Choice) -> Version {
+    match choice {
+        Choice::Accept(entry) => entry.version,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ids(times: &[u64]) -> Choice {
+    Choice::Consult(times.iter().map(|at| version(*at).transaction()).collect())
+}
+
+/// R-READ-1, the upper side: what was written with a key that was read at an older version is too new.
+#[test]
+fn a_version_is_too_new_if_its_sibling_was_read_before_it() {
+    let (old, new) = (record(1, &["a", "b"]), record(2, &["a", "b"]));
+    let reads = read_set(&[("a", &old)]);
+    assert_eq!(accepted(reads.choose(&key("b"), &head("b", &[&old, &new]), &Records::new())), old.version);
+}
+
+/// R-READ-1, the lower side: what was read with a sibling demands at least the sibling's version.
+#[test]
+fn a_head_behind_the_lower_bound_is_passed_over_for_the_record() {
+    let (old, new) = (record(1, &["a", "b"]), record(2, &["a", "b"]));
+    let reads = read_set(&[("a", &new)]);
+    let behind = head("b", &[&old]);
+    assert_eq!(reads.choose(&key("b"), &behind, &Records::new()), ids(&[2]));
+    assert_eq!(accepted(reads.choose(&key("b"), &behind, &records(&[&new]))), new.version);
+}
+
+/// R-READ-1: absent keys count, on both sides.
+#[test]
+fn an_absent_key_is_a_read_of_version_zero() {
+    let both = record(2, &["a", "b"]);
+    let mut reads = ReadSet::default();
+    reads.insert(key("b"), Entry::absent());
+    assert_eq!(accepted(reads.choose(&key("a"), &head("a", &[&both]), &Records::new())), Version::ZERO);
+    let reads = read_set(&[("a", &both)]);
+    assert_eq!(reads.choose(&key("b"), &Head::absent(), &Records::new()), ids(&[2]));
+}
+
+/// R-READ-3: "absent" is answered only if the head goes back to the key's birth; otherwise it is a conflict.
+#[test]
+fn absence_must_be_known() {
+    let history: Vec<_> = (1..=7).map(|at| record(at, &["a", "b"])).collect();
+    let mut reads = ReadSet::default();
+    reads.insert(key("b"), Entry::absent());
+    let young = head("a", &history[..5].iter().collect::<Vec<_>>());
+    let known = records(&history.iter().collect::<Vec<_>>());
+    assert_eq!(accepted(reads.choose(&key("a"), &young, &known)), Version::ZERO);
+    let old = head("a", &history.iter().collect::<Vec<_>>());
+    assert_eq!(reads.choose(&key("a"), &old, &known), Choice::Conflict);
+}
+
+/// R-READ-4: everything that may be needed is asked for at once.
+#[test]
+fn older_versions_are_consulted_together() {
+    let fits = record(1, &["a"]);
+    let new: Vec<_> = (2..=5).map(|at| record(at, &["a", "b"])).collect();
+    let mut reads = ReadSet::default();
+    reads.insert(key("b"), Entry::absent());
+    let history: Vec<_> = std::iter::once(&fits).chain(&new).collect();
+    let head = head("a", &history);
+    assert_eq!(reads.choose(&key("a"), &head, &Records::new()), ids(&[1, 2, 3]));
+    assert_eq!(accepted(reads.choose(&key("a"), &head, &records(&history))), fits.version);
+}
+
+#[test]
+fn a_long_cowritten_list_is_asked_for_before_it_is_trusted() {
+    let (old, new) = (record(1, &["a", "b"]), record(2, &["a", "b"]));
+    let mut marked = head("b", &[&old, &new]);
+    marked.current.cowritten = Cowritten::InRecord;
+    assert_eq!(ReadSet::default().choose(&key("b"), &marked, &Records::new()), ids(&[2]));
+    assert_eq!(accepted(ReadSet::default().choose(&key("b"), &marked, &records(&[&new]))), new.version);
+    let reads = read_set(&[("a", &old)]);
+    assert_eq!(accepted(reads.choose(&key("b"), &marked, &records(&[&new]))), old.version);
+}
+
+/// R-READ-6: a record that has expired no longer constrains, and its absence is no reason to fail.
+#[test]
+fn an_expired_record_no_longer_constrains() {
+    let new = record(2, &["a", "b"]);
+    let mut marked = head("b", &[&new]);
+    marked.current.cowritten = Cowritten::InRecord;
+    let expired = Records::from([(new.transaction(), None)]);
+    assert_eq!(accepted(ReadSet::default().choose(&key("b"), &marked, &expired)), new.version);
+}
+
+/// A store without I/O: what is durable, and what is applied.
+#[derive(Default)]
+struct Model {
+    heads: BTreeMap<Key, Head>,
+    records: BTreeMap<TransactionId, CommitRecord>,
+    /// Heads that are still to be moved, in any order.
+    pending: Vec<(TransactionId, Key)>,
+}
+
+impl Model {
+    fn head(&self, key: &Key) -> Head {
+        self.heads.get(key).cloned().unwrap_or_else(Head::absent)
+    }
+
+    fn apply(&mut self, nth: usize) {
+        let (transaction, key) = self.pending.swap_remove(nth);
+        let entry = self.records[&transaction].entry(&key).unwrap();
+        if let Some(moved) = self.head(&key).moved_to(entry) {
+            self.heads.insert(key, moved);
+        }
+    }
+
+    fn read(&self, reads: &ReadSet, key: &Key) -> (Choice, usize) {
+        let head = self.head(key);
+        let mut known = Records::new();
+        for trips in 1.. {
+            match reads.choose(key, &head, &known) {
+                Choice::Consult(wanted) => {
+                    assert!(wanted.iter().all(|id| !known.contains_key(id)), "asked twice for a record");
+                    known.extend(wanted.into_iter().map(|id| (id, self.records.get(&id).cloned())));
+                }
+                settled => return (settled, trips),
+            }
+        }
+        unreachable!("the loop ends when the read is settled")
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}
+
+/// R-READ-1 as the paper defines it, over the true write sets and not over what the reader kept.
+fn is_read_atomic(reads: &BTreeMap<Key, Version>, written: &BTreeMap<Version, BTreeSet<Key>>) -> bool {
+    let fractured = |version: &Version| {
+        let siblings = written.get(version).into_iter().flatten();
+        siblings.into_iter().any(|sibling| reads.get(sibling).is_some_and(|read| read < version))
+    };
+    !reads.values().any(fractured)
+}
+
+/// One history: writers that commit at skewed clocks and apply in any order, perhaps never; readers in between.
+fn history(seed: u64) -> (usize, usize) {
+    const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+    let mut random = Random(seed);
+    let mut model = Model::default();
+    let mut written: BTreeMap<Version, BTreeSet<Key>> = BTreeMap::new();
+    let mut readers: Vec<(ReadSet, BTreeMap<Key, Version>)> = (0..3).map(|_| Default::default()).collect();
+    let (mut reads, mut conflicts) = (0, 0);
+    let transactions = 4 + random.below(5);
+    let keys = 3 + random.below(3);
+    let mut clock = 10;
+    for _ in 0..60 {
+        match random.below(6) {
+            0 if written.len() < transactions => {
+                clock += 1;
+                let at = clock - random.below(4) as u64;
+                let mut chosen: Vec<_> = KEYS[..keys].iter().copied().filter(|_| random.below(2) == 0).collect();
+                chosen.truncate(4);
+                let record = record(at * 100 + written.len() as u64, &chosen);
+                written.insert(record.version, record.writes.keys().cloned().collect());
+                model.pending.extend(record.writes.keys().map(|key| (record.transaction(), key.clone())));
+                model.records.insert(record.transaction(), record);
+            }
+            1 | 2 if !model.pending.is_empty() => {
+                let nth = random.below(model.pending.len());
+                model.apply(nth);
+            }
+            _ => {
+                let reader = random.below(readers.len());
+                let wanted = key(KEYS[random.below(keys)]);
+                if readers[reader].0.get(&wanted).is_some() {
+                    continue;
+                }
+                let (choice, trips) = model.read(&readers[reader].0, &wanted);
+                assert!(trips <= 2, "seed {seed}: {trips} round trips (R-READ-4)");
+                reads += 1;
+                match choice {
+                    Choice::Accept(entry) => {
+                        readers[reader].1.insert(wanted.clone(), entry.version);
+                        readers[reader].0.insert(wanted, entry);
+                        assert!(is_read_atomic(&readers[reader].1, &written), "seed {seed}: {:?}", readers[reader].1);
+                    }
+                    Choice::Conflict => {
+                        let head = model.head(&wanted);
+                        assert!(
+                            !head.reaches_birth(),
+                            "seed {seed}: an abort although {wanted:?}'s whole history is known"
+                        );
+                        conflicts += 1;
+                        readers[reader] = Default::default();
+                    }
+                    Choice::Consult(_) => unreachable!("settled"),
+                }
+            }
+        }
+    }
+    (reads, conflicts)
+}
+
+/// R-READ-1 over random histories; and aborts are needed only where a key has more versions than its head names, all too
+/// new for the reader.
+#[test]
+fn random_histories_are_read_atomic_and_hardly_ever_need_an_abort() {
+    let (reads, conflicts) =
+        (0..20_000).map(history).fold((0, 0), |(r, c), (reads, conflicts)| (r + reads, c + conflicts));
+    assert!(reads > 200_000, "{reads} reads are too few to show anything");
+    assert!(conflicts * 10_000 < reads, "{conflicts} aborts in {reads} reads");
+}
+
+/// The checker itself: it must be able to fail.
+#[test]
+fn the_checker_finds_a_fractured_read() {
+    let written = BTreeMap::from([(version(2), BTreeSet::from([key("a"), key("b")]))]);
+    let fractured = BTreeMap::from([(key("a"), version(2)), (key("b"), version(1))]);
+    assert!(!is_read_atomic(&fractured, &written));
+    let absent = BTreeMap::from([(key("a"), version(2)), (key("b"), Version::ZERO)]);
+    assert!(!is_read_atomic(&absent, &written));
+    let whole = BTreeMap::from([(key("a"), version(2)), (key("b"), version(2))]);
+    assert!(is_read_atomic(&whole, &written));
+}
+
+#[test]
+fn an_entry_from_a_record_has_every_other_key() {
+    let entry = record(1, &["a", "b", "c"]).entry(&key("b")).unwrap();
+    assert_eq!(entry.cowritten, Cowritten::Keys(Arc::new(BTreeSet::from([key("a"), key("c")]))));
+    assert_eq!(record(1, &["a"]).entry(&key("b")), None);
+}

@@ -1,0 +1,50 @@
+# The only front door. `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check bench layer clean layer-binaries examples
+
+LAYER_BINARIES := target/release
+LAYER_PACKAGES := -p aft-extension -p aft-runtime-shim
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+
+demo: layer-binaries examples ## The same transfers, errors, kills and duplicates with and without AFT
+	@python=$$(tests/tools.sh python 2>/dev/null) || echo "python3 (with venv and pip) is missing: only the Rust half of the demo runs"; \
+	target/debug/demo --layer $(LAYER_BINARIES) $${python:+--python $$python/bin/python}
+
+run: layer-binaries examples ## A local Lambda with the Rust example, and the curl lines to try
+	@target/debug/aft local --name transfer --sandboxes 2 --layer-binaries $(LAYER_BINARIES) -- target/debug/transfer
+
+test: check layer-binaries ## Format, lints, docs, licences; then every test
+	@tests/tools.sh all >/dev/null
+	cargo build --workspace
+	cargo test --workspace
+
+check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sources)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+	@$$(tests/tools.sh cargo-deny)/cargo-deny --offline --all-features check licenses bans sources
+
+bench: layer-binaries examples ## Figures, side by side in one run
+	cargo bench -p aft-bench
+
+layer: ## The layer's zip for this machine's architecture
+	layer/build.sh
+
+# The two processes of the layer, as they are shipped: built by themselves, so that no other crate's features leak in.
+layer-binaries: need-cargo
+	cargo build --release $(LAYER_PACKAGES)
+
+examples: need-cargo
+	cargo build -p aft-cli -p transfer -p demo
+
+.PHONY: need-cargo
+need-cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.94.1 or newer (rustup.rs)" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "cc is missing: install a C compiler (SQLite and ring are built with it)" >&2; exit 1; }
+
+clean: ## Removes what was built and fetched
+	rm -rf target .cache .aft

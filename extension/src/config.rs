@@ -1,0 +1,212 @@
+//! What the environment says: read here and nowhere else, all faults reported together.
+
+use std::path::PathBuf;
+
+use aft_protocol::settings::{self, Faults, LogLevel, Reader};
+use aft_store::dynamodb::{Config as StoreConfig, Credentials, ReadConsistency};
+
+use crate::session::{Ack, Behaviour, DuplicateCheck};
+
+/// A Unix socket's path must fit `sockaddr_un`; the last bytes are left for the terminator.
+const SOCKET_PATH_BYTES: usize = 100;
+
+/// Everything that the process needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// `AFT_ENABLED`: if false, the extension only waits for SHUTDOWN.
+    pub enabled: bool,
+    /// `AFT_PORT`.
+    pub port: u16,
+    /// `AFT_CONTROL_SOCKET`.
+    pub control_socket: PathBuf,
+    /// `AFT_REQUIRE_TOKEN`.
+    pub require_token: bool,
+    /// How transactions behave.
+    pub behaviour: Behaviour,
+    /// Where the tables are.
+    pub store: StoreConfig,
+}
+
+/// What is needed before, and even without, a valid configuration: to log and to tell Lambda what is wrong.
+#[derive(Debug)]
+pub struct Bootstrap {
+    /// `AWS_LAMBDA_RUNTIME_API`, if set.
+    pub runtime_api: Option<String>,
+    /// `AFT_LOG`, or its default if it is not a level (then [`Config::read`] reports it).
+    pub log: LogLevel,
+}
+
+impl Bootstrap {
+    /// Reads from these variables.
+    pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let reader = Reader::new(variables);
+        Self {
+            runtime_api: reader.variable("AWS_LAMBDA_RUNTIME_API").map(str::to_owned),
+            log: reader.text(&settings::LOG).and_then(LogLevel::parse).unwrap_or_default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads from these variables.
+    ///
+    /// # Errors
+    /// [`Faults`], all of them.
+    pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(variables);
+        let enabled = reader.flag(&settings::ENABLED);
+        let config = Self {
+            enabled,
+            port: port(&mut reader),
+            control_socket: reader.parsed(&settings::CONTROL_SOCKET, socket_path),
+            require_token: reader.flag(&settings::REQUIRE_TOKEN),
+            behaviour: behaviour(&mut reader),
+            store: store(&mut reader, enabled),
+        };
+        reader.parsed(&settings::LOG, LogLevel::parse);
+        reader.finish()?;
+        Ok(config)
+    }
+}
+
+fn port(reader: &mut Reader) -> u16 {
+    u16::try_from(reader.number(&settings::PORT, 1..=u64::from(u16::MAX))).unwrap_or_default()
+}
+
+fn socket_path(text: &str) -> Option<PathBuf> {
+    Some(text).filter(|text| text.len() <= SOCKET_PATH_BYTES && text.starts_with('/')).map(PathBuf::from)
+}
+
+fn behaviour(reader: &mut Reader) -> Behaviour {
+    Behaviour {
+        duplicate_check: reader.parsed(&settings::DUPLICATE_CHECK, |text| match text {
+            "parallel" => Some(DuplicateCheck::Parallel),
+            "before" => Some(DuplicateCheck::Before),
+            "commit-only" => Some(DuplicateCheck::CommitOnly),
+            _ => None,
+        }),
+        ack: reader.parsed(&settings::ACK, |text| match text {
+            "visible" => Some(Ack::Visible),
+            "durable" => Some(Ack::Durable),
+            _ => None,
+        }),
+        memoize_always: reader.parsed(&settings::MEMOIZE, |text| match text {
+            "writes" => Some(false),
+            "always" => Some(true),
+            _ => None,
+        }),
+        retention_seconds: reader.number(&settings::RETENTION, 3_600..=31_536_000),
+    }
+}
+
+/// Where the tables are; a disabled extension does not ask.
+fn store(reader: &mut Reader, enabled: bool) -> StoreConfig {
+    let data_table = if enabled { reader.required(&settings::DATA_TABLE) } else { String::new() };
+    let transaction_table = match reader.text(&settings::TRANSACTION_TABLE) {
+        Some(name) => name.to_owned(),
+        None => format!("{data_table}-transactions"),
+    };
+    if enabled && transaction_table == data_table {
+        let (transaction, data) = (settings::TRANSACTION_TABLE.name, settings::DATA_TABLE.name);
+        reader.fault(format!("{transaction} and {data} name the same table: they must be two"));
+    }
+    let reads = reader.parsed(&settings::READ, |text| match text {
+        "strong" => Some(ReadConsistency::Strong),
+        "eventual" => Some(ReadConsistency::Eventual),
+        _ => None,
+    });
+    let endpoint = match reader.text(&settings::DYNAMODB_ENDPOINT) {
+        None => None,
+        Some(_) => reader.parsed(&settings::DYNAMODB_ENDPOINT, |text| Some(endpoint(text)).filter(Option::is_some)),
+    };
+    let lambda_sets = "Lambda sets it; elsewhere, set it yourself";
+    let mut platform = |name| if enabled { reader.required_variable(name, lambda_sets) } else { String::new() };
+    let region = platform("AWS_REGION");
+    let (access_key_id, secret_access_key) = (platform("AWS_ACCESS_KEY_ID"), platform("AWS_SECRET_ACCESS_KEY"));
+    let session_token = reader.variable("AWS_SESSION_TOKEN").map(str::to_owned);
+    StoreConfig {
+        data_table,
+        transaction_table,
+        region,
+        endpoint,
+        credentials: Credentials { access_key_id, secret_access_key, session_token },
+        reads,
+    }
+}
+
+/// An endpoint's URL: `http` or `https`, a host, perhaps a port, nothing else.
+fn endpoint(text: &str) -> Option<String> {
+    let uri: hyper::Uri = text.parse().ok()?;
+    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+    let plain = matches!(uri.path(), "" | "/") && uri.query().is_none() && uri.host().is_some();
+    (scheme && plain).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    const VALID: &[(&str, &str)] = &[
+        ("AFT_DATA_TABLE", "orders"),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+
+    fn read(changes: &[(&str, &str)]) -> Result<Config, String> {
+        let variables = VALID.iter().chain(changes).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::read(variables).map_err(|faults| faults.to_string())
+    }
+
+    #[test]
+    fn one_setting_of_our_own_is_enough_on_lambda() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.store.transaction_table, "orders-transactions");
+        assert_eq!(config.port, 7_321);
+        assert!(config.require_token);
+    }
+
+    #[test]
+    fn every_fault_is_named_in_one_line() {
+        let line = read(&[
+            ("AFT_DATA_TABLE", ""),
+            ("AWS_REGION", ""),
+            ("AFT_PORT", "0"),
+            ("AFT_READ", "Strong"),
+            ("AFT_ACK", "soon"),
+            ("AFT_DUPLICATE_CHECK", "never"),
+            ("AFT_MEMOIZE", "yes"),
+            ("AFT_RETENTION_SECONDS", "60"),
+            ("AFT_DYNAMODB_ENDPOINT", "localhost:8000"),
+            ("AFT_CONTROL_SOCKET", "control.sock"),
+            ("AFT_LOG", "loud"),
+            ("AFT_TABLE", "orders"),
+        ])
+        .unwrap_err();
+        assert!(line.starts_with("12 fault(s)"), "{line}");
+        assert_eq!(line.lines().count(), 1);
+        for name in ["AFT_DATA_TABLE is not set", "AWS_REGION is not set", "AFT_TABLE is not a setting", "\"soon\""] {
+            assert!(line.contains(name), "{name:?} in {line:?}");
+        }
+    }
+
+    #[test]
+    fn the_two_tables_are_two() {
+        let line = read(&[("AFT_TRANSACTION_TABLE", "orders")]).unwrap_err();
+        assert!(line.contains("name the same table"), "{line}");
+    }
+
+    #[test]
+    fn a_disabled_extension_needs_nothing() {
+        let disabled = [("AFT_ENABLED".to_owned(), "false".to_owned())];
+        assert!(!Config::read(disabled).unwrap().enabled);
+    }
+
+    #[test]
+    fn an_endpoint_is_a_whole_url_without_a_path() {
+        assert!(read(&[("AFT_DYNAMODB_ENDPOINT", "http://127.0.0.1:8000")]).is_ok());
+        for text in ["127.0.0.1", "ftp://host", "http://host/path", "http://", "http://host?x"] {
+            assert!(read(&[("AFT_DYNAMODB_ENDPOINT", text)]).is_err(), "{text:?}");
+        }
+    }
+}

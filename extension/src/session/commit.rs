@@ -1,0 +1,199 @@
+//! The commit: one conditional write of the record, then the heads.
+//!
+//! R-COMMIT-1: heads move only after the record is durable. R-COMMIT-2: at most one record; a loser answers with the
+//! winner's response. R-COMMIT-4: a write whose outcome is unknown is repeated with the same content, and never called
+//! failed. R-COMMIT-6: what is acknowledged is visible, or at least durable.
+
+use std::sync::Arc;
+
+use aft_protocol::attempt::{Identity, Phase, Refusal};
+use aft_protocol::id::{AttemptNumber, Nonce, TransactionId};
+use aft_protocol::record::{CommitRecord, Response, Writes};
+use aft_protocol::version::Version;
+use aft_protocol::wire::ErrorCode;
+use aft_store::{Committed, ErrorKind, Store, StoreError};
+use tokio::time::Instant;
+
+use super::apply::wait_for;
+use super::retry::{last_moment, out_of_time};
+use super::{Ack, Open, Session, SessionError};
+
+/// How a commit ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitResult {
+    /// Release the handler's response.
+    Committed,
+    /// The transaction had committed before: release this response.
+    Duplicate(Response),
+    /// Nothing was written; run the handler again.
+    Conflict(String),
+    /// Nothing was written.
+    Failed(ErrorCode, String),
+    /// It may have been written, or was written and is not visible yet: release no response. The same transaction ID
+    /// resolves it.
+    Unknown(ErrorCode, String),
+}
+
+/// How writing the record ended.
+enum Recorded {
+    Mine,
+    Anothers(Box<CommitRecord>),
+}
+
+impl<S: Store> Session<S> {
+    /// Commits what the attempt has buffered, with the handler's response.
+    ///
+    /// Runs to its end even if the caller goes away: a half-finished commit would be left to others.
+    ///
+    /// # Errors
+    /// [`SessionError`] if no such attempt is open.
+    pub async fn commit(
+        &self,
+        transaction: TransactionId,
+        number: AttemptNumber,
+        response: Response,
+    ) -> Result<CommitResult, SessionError> {
+        let open = self.take(transaction, number)?;
+        let session = self.clone();
+        let commit = tokio::spawn(async move { session.run_commit(&open, response).await });
+        Ok(commit.await.unwrap_or_else(|error| {
+            CommitResult::Unknown(ErrorCode::OutcomeUnknown, format!("the commit was cut off: {error}"))
+        }))
+    }
+
+    async fn run_commit(&self, open: &Open, response: Response) -> CommitResult {
+        let (started, discarded, identity) = {
+            let mut attempt = open.attempt();
+            let discarded = attempt.phase() == Phase::Discarded;
+            (attempt.start_commit(), discarded, attempt.identity().clone())
+        };
+        let writes = match started {
+            Ok(writes) => writes,
+            Err(refusal @ Refusal::NotOpen(Phase::Doomed)) => {
+                open.attempt().close();
+                return CommitResult::Conflict(format!("a read found no compatible version: {refusal}"));
+            }
+            Err(refusal) => return CommitResult::Failed(ErrorCode::TransactionClosed, refusal.to_string()),
+        };
+        let records_nothing = writes.is_empty() && (discarded || !self.inner.behaviour.memoize_always);
+        let result = if records_nothing {
+            self.commit_nothing(open).await
+        } else {
+            self.commit_writes(open, identity, writes, response).await
+        };
+        open.attempt().close();
+        result
+    }
+
+    /// R-COMMIT-7: nothing to write, nothing written. But a handler that was delivered twice may have had nothing left to
+    /// do: then the recorded response is the answer.
+    async fn commit_nothing(&self, open: &Open) -> CommitResult {
+        let Some(mut look_up) = open.look_up.clone() else { return CommitResult::Committed };
+        let record = match look_up.wait_for(Option::is_some).await {
+            Ok(found) => match &*found {
+                Some(Ok(record)) => record.clone(),
+                Some(Err(error)) => return CommitResult::Failed(ErrorCode::StoreUnavailable, error.clone()),
+                None => None,
+            },
+            Err(_) => return CommitResult::Failed(ErrorCode::StoreUnavailable, "the look-up was cut off".to_owned()),
+        };
+        match record {
+            None => CommitResult::Committed,
+            Some(record) => self.answer_from(&record, open.deadline).await,
+        }
+    }
+
+    async fn commit_writes(&self, open: &Open, identity: Identity, writes: Writes, response: Response) -> CommitResult {
+        if let Err(error) = self.settle_previous(open.deadline).await {
+            return CommitResult::Failed(
+                ErrorCode::StoreUnavailable,
+                format!("this sandbox's previous transaction is not applied yet, so nothing was written: {error}"),
+            );
+        }
+        let record = self.record(identity, writes, response);
+        match self.write_record(&record, open.deadline).await {
+            Err(failed) => failed,
+            Ok(Recorded::Anothers(existing)) => self.answer_from(&existing, open.deadline).await,
+            Ok(Recorded::Mine) => {
+                let applying = self.start_apply(Arc::new(record));
+                match self.inner.behaviour.ack {
+                    Ack::Durable => CommitResult::Committed,
+                    Ack::Visible => match wait_for(applying, open.deadline).await {
+                        Ok(()) => CommitResult::Committed,
+                        Err(error) => not_visible(&error),
+                    },
+                }
+            }
+        }
+    }
+
+    /// R-COMMIT-2: discard one's own, make sure that the existing record is applied, answer with its response.
+    async fn answer_from(&self, existing: &CommitRecord, deadline: Instant) -> CommitResult {
+        self.observe(existing.version);
+        match self.finish_apply(existing, deadline).await {
+            Ok(()) => CommitResult::Duplicate(existing.response.clone()),
+            Err(error) => not_visible(&error),
+        }
+    }
+
+    fn record(&self, identity: Identity, writes: Writes, response: Response) -> CommitRecord {
+        let now = self.inner.sources.now();
+        let timestamp = self.inner.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).tick(now);
+        CommitRecord {
+            version: Version::new(timestamp, identity.transaction),
+            nonce: Nonce::from_bits(self.inner.sources.random()),
+            writes,
+            response,
+            fingerprint: identity.fingerprint,
+            origin: identity.origin,
+            sandbox: self.inner.sandbox,
+            applied_through: self.inner.applies.through(),
+            expires_at_seconds: now.as_micros() / 1_000_000 + self.inner.behaviour.retention_seconds,
+        }
+    }
+
+    /// R-COMMIT-4: repeats the write until the store says how it stands, or time is up.
+    async fn write_record(&self, record: &CommitRecord, deadline: Instant) -> Result<Recorded, CommitResult> {
+        let until = last_moment(deadline);
+        let mut may_have_applied = false;
+        let mut tries = 0;
+        loop {
+            let error = match tokio::time::timeout_at(until, self.inner.store.commit(record)).await {
+                Ok(Ok(Committed::Now)) => return Ok(Recorded::Mine),
+                Ok(Ok(Committed::Before(existing))) if existing.nonce == record.nonce => return Ok(Recorded::Mine),
+                Ok(Ok(Committed::Before(existing))) => return Ok(Recorded::Anothers(existing)),
+                Ok(Err(error)) => error,
+                Err(_) => out_of_time(),
+            };
+            may_have_applied |= error.kind().may_have_applied();
+            tracing::warn!(transaction = %record.transaction(), "writing the commit record, try {}: {error}", tries + 1);
+            if !error.kind().is_retryable() || !self.pause(tries, until).await {
+                return Err(not_recorded(&error, may_have_applied));
+            }
+            tries += 1;
+        }
+    }
+}
+
+fn not_recorded(error: &StoreError, may_have_applied: bool) -> CommitResult {
+    if may_have_applied {
+        let detail = format!(
+            "the transaction may have committed: {error}. Send the same request again (the same transaction ID): it \
+             is answered from the commit if there was one, and runs if there was none"
+        );
+        return CommitResult::Unknown(ErrorCode::OutcomeUnknown, detail);
+    }
+    let code = match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::Unknown => ErrorCode::StoreUnavailable,
+        ErrorKind::Rejected | ErrorKind::Malformed => ErrorCode::StoreRejected,
+    };
+    CommitResult::Failed(code, format!("nothing was written: {error}"))
+}
+
+fn not_visible(error: &StoreError) -> CommitResult {
+    let detail = format!(
+        "the transaction committed and is never lost, but not every write is visible yet: {error}. Send the same \
+         request again (the same transaction ID) to have it finished and answered"
+    );
+    CommitResult::Unknown(ErrorCode::NotVisible, detail)
+}

@@ -1,0 +1,450 @@
+//! The session: every transaction of this sandbox, from begin to applied.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | which attempts are open; begin, abort, end; when the sandbox may freeze |
+//! | `read.rs` | reads: one round trip, then commit records where the read rule asks for them |
+//! | `write.rs` | buffered writes and their preconditions |
+//! | `commit.rs` | the commit: record, then heads |
+//! | `apply.rs` | moving heads to what a record says, and knowing which moves are pending |
+//! | `retry.rs` | trying a store call again, with a deadline |
+//!
+//! Invariants: no lock is held across an await. What an attempt has buffered is in that attempt only, until its record is
+//! durable (R-COMMIT-1). A transaction is committed only after this sandbox's previous one is applied (R-FM-2).
+
+mod apply;
+mod commit;
+mod read;
+mod retry;
+mod write;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aft_protocol::attempt::{Attempt, Identity, Phase, Refusal};
+use aft_protocol::id::{AttemptNumber, RequestId, SandboxId, TransactionId};
+use aft_protocol::record::{CommitRecord, Response};
+use aft_protocol::version::{Clock, Version};
+use aft_protocol::wire::Begin;
+use aft_store::{Store, StoreError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::sources::Sources;
+use apply::Applies;
+
+pub use commit::CommitResult;
+pub use write::Precondition;
+
+/// When the record of an earlier commit is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DuplicateCheck {
+    /// Beside the handler; the commit waits for the answer.
+    #[default]
+    Parallel,
+    /// Before the handler runs.
+    Before,
+    /// Only by the conditional write of the commit record.
+    CommitOnly,
+}
+
+/// When a commit is acknowledged (R-COMMIT-6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ack {
+    /// When every head is applied.
+    #[default]
+    Visible,
+    /// When the record is durable.
+    Durable,
+}
+
+/// How a session behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behaviour {
+    /// `AFT_DUPLICATE_CHECK`.
+    pub duplicate_check: DuplicateCheck,
+    /// `AFT_ACK`.
+    pub ack: Ack,
+    /// `AFT_MEMOIZE=always`: record the response of a transaction that wrote nothing.
+    pub memoize_always: bool,
+    /// `AFT_RETENTION_SECONDS`.
+    pub retention_seconds: u64,
+}
+
+/// Why an operation on an attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// No attempt is open in this sandbox.
+    #[error("no transaction is open: requests are taken only while an invocation runs")]
+    NoTransaction,
+    /// The request names another transaction or attempt than the open one, or must name one and does not.
+    #[error("{0}")]
+    OtherTransaction(String),
+    /// The attempt takes no more operations.
+    #[error("the transaction takes no more operations: {0}")]
+    Closed(&'static str),
+    /// The write buffer is full.
+    #[error(transparent)]
+    TooLarge(Refusal),
+    /// No version of the key fits what was read.
+    #[error("no version of {0:?} fits what this attempt has read before: let the handler fail, and it is run again")]
+    ReadConflict(aft_protocol::key::Key),
+    /// What the request's precondition asks for is not what this transaction sees.
+    #[error("{0}")]
+    PreconditionFailed(String),
+    /// The store failed, after retries.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the handler may know of its transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The attempt.
+    pub identity: Identity,
+    /// Keys read from the store.
+    pub reads: usize,
+    /// Keys that would be written.
+    pub writes: usize,
+    /// Bytes in the write buffer.
+    pub buffered_bytes: usize,
+    /// Milliseconds until Lambda ends the invocation.
+    pub remaining_ms: u64,
+}
+
+/// An answer to [`Session::begin`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// The attempt may run.
+    Open,
+    /// The transaction has committed before; this was its response.
+    Duplicate(Response),
+}
+
+/// An answer to [`Session::abort`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aborted {
+    /// The attempt left no trace (R-COMMIT-8).
+    Gone,
+    /// Neither did it, and the transaction is known to have committed elsewhere, with this response.
+    Duplicate(Response),
+}
+
+/// The look-up of an earlier commit, which runs beside the handler.
+type LookUp = watch::Receiver<Option<Result<Option<Arc<CommitRecord>>, String>>>;
+
+/// An attempt that the shim has begun and not ended.
+struct Open {
+    request: RequestId,
+    deadline: Instant,
+    attempt: Mutex<Attempt>,
+    look_up: Option<LookUp>,
+}
+
+impl Open {
+    fn attempt(&self) -> MutexGuard<'_, Attempt> {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// At most one attempt a transaction.
+    open: HashMap<TransactionId, Arc<Open>>,
+    /// Invocations that the shim has ended and the lifecycle has not yet heard of.
+    ended: HashSet<RequestId>,
+    /// Which shim is attached, counted from 1; none: nothing is.
+    shim: Option<u64>,
+    shims: u64,
+}
+
+struct Inner<S> {
+    store: S,
+    behaviour: Behaviour,
+    sources: Sources,
+    sandbox: SandboxId,
+    clock: Mutex<Clock>,
+    state: Mutex<State>,
+    /// Counts changes of `state` that somebody may wait for.
+    changed: watch::Sender<u64>,
+    applies: Applies,
+}
+
+/// Every transaction of this sandbox. Clones share it.
+pub struct Session<S> {
+    inner: Arc<Inner<S>>,
+}
+
+impl<S> Clone for Session<S> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<S: Store> Session<S> {
+    /// A session without transactions.
+    #[must_use]
+    pub fn new(store: S, behaviour: Behaviour, sources: Sources) -> Self {
+        let sandbox = SandboxId::from_bits(sources.random());
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                behaviour,
+                sources,
+                sandbox,
+                clock: Mutex::default(),
+                state: Mutex::default(),
+                changed: watch::Sender::new(0),
+                applies: Applies::default(),
+            }),
+        }
+    }
+
+    /// This sandbox.
+    #[must_use]
+    pub fn sandbox(&self) -> SandboxId {
+        self.inner.sandbox
+    }
+
+    /// A shim has arrived; from now on invocations wait for it. Returns its number, for [`Self::detach`].
+    pub fn attach(&self) -> u64 {
+        self.change(|state| {
+            state.shims += 1;
+            state.shim = Some(state.shims);
+            state.shims
+        })
+    }
+
+    /// That shim is gone: unless another has taken its place, everything that was begun is aborted.
+    pub fn detach(&self, shim: u64) {
+        let orphans: Vec<_> = self.change(|state| match state.shim {
+            Some(attached) if attached == shim => {
+                state.shim = None;
+                state.open.drain().map(|(_, open)| open).collect()
+            }
+            Some(_) | None => Vec::new(),
+        });
+        for open in orphans {
+            tracing::warn!(transaction = %open.attempt().identity().transaction, "the shim is gone: attempt aborted");
+            open.attempt().close();
+        }
+    }
+
+    /// Begins an attempt; an earlier attempt of the same transaction that is still open is aborted.
+    ///
+    /// # Errors
+    /// [`SessionError::Store`] if the duplicate check is to come first and the store does not answer before the deadline.
+    pub async fn begin(&self, begin: Begin) -> Result<Begun, SessionError> {
+        let transaction = begin.transaction;
+        let deadline = Instant::now() + self.inner.sources.until_epoch_ms(begin.deadline_ms);
+        let look_up = match self.inner.behaviour.duplicate_check {
+            DuplicateCheck::Before => {
+                if let Some(record) = self.record_of(transaction, deadline).await? {
+                    self.finish_apply(&record, deadline).await?;
+                    return Ok(Begun::Duplicate(record.response.clone()));
+                }
+                None
+            }
+            DuplicateCheck::Parallel => Some(self.look_up(transaction, deadline)),
+            DuplicateCheck::CommitOnly => None,
+        };
+        let identity =
+            Identity { transaction, number: begin.attempt, fingerprint: begin.fingerprint, origin: begin.origin };
+        let attempt = Mutex::new(Attempt::new(identity));
+        let open = Arc::new(Open { request: begin.request, deadline, attempt, look_up });
+        let earlier = self.change(|state| state.open.insert(transaction, open));
+        if let Some(earlier) = earlier {
+            earlier.attempt().close();
+        }
+        Ok(Begun::Open)
+    }
+
+    /// Ends an attempt without a trace (R-COMMIT-8).
+    ///
+    /// # Errors
+    /// [`SessionError`] if no such attempt is open, or (duplicates only) the earlier commit cannot be made visible.
+    pub async fn abort(&self, transaction: TransactionId, number: AttemptNumber) -> Result<Aborted, SessionError> {
+        let open = self.take(transaction, number)?;
+        open.attempt().close();
+        let found = open.look_up.as_ref().and_then(|look_up| match &*look_up.borrow() {
+            Some(Ok(Some(record))) => Some(Arc::clone(record)),
+            Some(Ok(None) | Err(_)) | None => None,
+        });
+        match found {
+            None => Ok(Aborted::Gone),
+            Some(record) => {
+                self.finish_apply(&record, open.deadline).await?;
+                Ok(Aborted::Duplicate(record.response.clone()))
+            }
+        }
+    }
+
+    /// The shim's part of an invocation is over.
+    pub fn end(&self, request: RequestId) {
+        let left: Vec<_> = self.change(|state| {
+            let left = state.open.extract_if(|_, open| open.request == request).map(|(_, open)| open).collect();
+            state.ended.insert(request);
+            left
+        });
+        for open in left {
+            open.attempt().close();
+        }
+    }
+
+    /// The handler asks to succeed without committing.
+    ///
+    /// # Errors
+    /// [`SessionError`] if no such attempt is open.
+    pub fn discard(&self, named: Named) -> Result<(), SessionError> {
+        let open = self.find(named)?;
+        let discarded = open.attempt().discard();
+        discarded.map_err(refused)
+    }
+
+    /// What the handler may know of its transaction.
+    ///
+    /// # Errors
+    /// [`SessionError`] if no such attempt is open.
+    pub fn status(&self, named: Named) -> Result<Status, SessionError> {
+        let open = self.find(named)?;
+        let remaining = open.deadline.saturating_duration_since(Instant::now());
+        let attempt = open.attempt();
+        Ok(Status {
+            identity: attempt.identity().clone(),
+            reads: attempt.reads(),
+            writes: attempt.writes(),
+            buffered_bytes: attempt.buffered_bytes(),
+            remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// The transaction that is open, for error messages.
+    #[must_use]
+    pub fn open_transaction(&self) -> Option<TransactionId> {
+        self.state().open.keys().next().copied()
+    }
+
+    /// Waits until the shim has ended `request`, or is gone, or was never there; and until no apply is pending. Then the
+    /// sandbox may freeze.
+    pub async fn quiet(&self, request: &RequestId) {
+        let mut changed = self.inner.changed.subscribe();
+        loop {
+            {
+                let mut state = self.state();
+                if state.ended.contains(request) || state.shim.is_none() {
+                    state.ended.clear();
+                    break;
+                }
+            }
+            if changed.changed().await.is_err() {
+                break;
+            }
+        }
+        self.applied().await;
+    }
+
+    /// Waits until no apply is pending.
+    pub async fn applied(&self) {
+        self.inner.applies.none_pending().await;
+    }
+
+    /// Whether the shim is there.
+    #[must_use]
+    pub fn shim_attached(&self) -> bool {
+        self.state().shim.is_some()
+    }
+
+    /// Looks for an earlier commit, beside whatever else happens.
+    fn look_up(&self, transaction: TransactionId, deadline: Instant) -> LookUp {
+        let (found, look_up) = watch::channel(None);
+        let session = self.clone();
+        tokio::spawn(async move {
+            let record = session.record_of(transaction, deadline).await;
+            // Nobody may be waiting any more: then the answer is of no use.
+            found.send_replace(Some(record.map(|record| record.map(Arc::new)).map_err(|error| error.to_string())));
+        });
+        look_up
+    }
+
+    async fn record_of(&self, transaction: TransactionId, by: Instant) -> Result<Option<CommitRecord>, StoreError> {
+        let wanted = BTreeSet::from([transaction]);
+        let mut records = self.retrying(by, || self.inner.store.records(&wanted)).await?;
+        let record = records.remove(&transaction).flatten();
+        if let Some(record) = &record {
+            self.observe(record.version);
+        }
+        Ok(record)
+    }
+
+    /// The attempt that a request is about.
+    fn find(&self, named: Named) -> Result<Arc<Open>, SessionError> {
+        let state = self.state();
+        let open = match named.transaction {
+            Some(transaction) => state.open.get(&transaction).ok_or_else(|| match state.open.keys().next() {
+                None => SessionError::NoTransaction,
+                Some(other) => SessionError::OtherTransaction(format!(
+                    "the request names transaction {transaction}, but {other} is open"
+                )),
+            })?,
+            None => match state.open.len() {
+                0 => return Err(SessionError::NoTransaction),
+                1 => state.open.values().next().ok_or(SessionError::NoTransaction)?,
+                many => {
+                    return Err(SessionError::OtherTransaction(format!(
+                        "{many} transactions are open in this sandbox: name one with the X-Aft-Transaction header"
+                    )));
+                }
+            },
+        };
+        let current = open.attempt().identity().number;
+        match named.attempt {
+            Some(number) if number != current => Err(SessionError::OtherTransaction(format!(
+                "the request names attempt {number}, but attempt {current} is running"
+            ))),
+            Some(_) | None => Ok(Arc::clone(open)),
+        }
+    }
+
+    /// The attempt that a control call is about, out of the table.
+    fn take(&self, transaction: TransactionId, number: AttemptNumber) -> Result<Arc<Open>, SessionError> {
+        let open = self.find(Named { transaction: Some(transaction), attempt: Some(number) })?;
+        self.change(|state| state.open.remove(&transaction));
+        Ok(open)
+    }
+
+    fn observe(&self, version: Version) {
+        self.inner.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(version);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state());
+        self.inner.changed.send_modify(|count| *count = count.wrapping_add(1));
+        result
+    }
+}
+
+/// Which attempt a request is about: the open one, unless it names another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Named {
+    /// `X-Aft-Transaction`.
+    pub transaction: Option<TransactionId>,
+    /// `X-Aft-Attempt`.
+    pub attempt: Option<AttemptNumber>,
+}
+
+fn refused(refusal: Refusal) -> SessionError {
+    match refusal {
+        Refusal::TooLarge { .. } => SessionError::TooLarge(refusal),
+        Refusal::NotOpen(phase) => SessionError::Closed(match phase {
+            Phase::Open => "it is open",
+            Phase::Doomed => "an earlier read found no compatible version; let the handler fail, and it is run again",
+            Phase::Discarded => "the handler has aborted it",
+            Phase::Committing => "it is being committed",
+            Phase::Closed => "it is over",
+        }),
+    }
+}

@@ -1,0 +1,74 @@
+//! Writes: into the attempt's buffer and nowhere else (R-COMMIT-1), after their precondition.
+
+use std::collections::BTreeSet;
+
+use aft_protocol::attempt::Seen;
+use aft_protocol::key::Key;
+use aft_protocol::record::Writes;
+use aft_protocol::value::Value;
+use aft_store::Store;
+
+use super::{Named, Session, SessionError, refused};
+
+/// What must hold of a key, as this transaction sees it, for a write to be buffered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Precondition {
+    /// Nothing.
+    #[default]
+    None,
+    /// `If-Match`: the key exists, with one of these entity tags (without quotes).
+    Matches(Vec<String>),
+    /// `If-Match: *`: the key exists.
+    Exists,
+    /// `If-None-Match: *`: the key does not exist.
+    Absent,
+}
+
+impl Precondition {
+    fn check(&self, key: &Key, seen: Option<&Seen>) -> Result<(), SessionError> {
+        let current = seen.and_then(Seen::etag);
+        let failed = match (self, &current) {
+            (Self::None, _) | (Self::Exists, Some(_)) | (Self::Absent, None) => return Ok(()),
+            (Self::Matches(wanted), Some(current)) if wanted.contains(current) => return Ok(()),
+            (Self::Matches(_), Some(current)) => format!("{key:?} is at version {current}"),
+            (Self::Matches(_) | Self::Exists, None) => format!("{key:?} does not exist"),
+            (Self::Absent, Some(current)) => format!("{key:?} exists, at version {current}"),
+        };
+        Err(SessionError::PreconditionFailed(format!("{failed}: read it again and decide anew; nothing was written")))
+    }
+}
+
+impl<S: Store> Session<S> {
+    /// Buffers writes: all or, if they are refused, none.
+    ///
+    /// # Errors
+    /// [`SessionError`]; nothing has changed then.
+    pub fn write(&self, named: Named, writes: Writes) -> Result<(), SessionError> {
+        let open = self.find(named)?;
+        let written = open.attempt().write(writes);
+        written.map_err(refused)
+    }
+
+    /// Buffers one write if `precondition` holds of what this transaction sees. What it sees joins the read set.
+    ///
+    /// # Errors
+    /// [`SessionError`]; nothing has changed then.
+    pub async fn write_if(
+        &self,
+        named: Named,
+        key: Key,
+        value: Option<Value>,
+        precondition: Precondition,
+    ) -> Result<(), SessionError> {
+        if precondition == Precondition::None {
+            return self.write(named, Writes::from([(key, value)]));
+        }
+        let open = self.find(named)?;
+        self.see(&open, BTreeSet::from([key.clone()])).await?;
+        // Under one lock: another request of this attempt may have written in between.
+        let mut attempt = open.attempt();
+        let seen = attempt.recall(&key).map_err(refused)?;
+        precondition.check(&key, seen.as_ref())?;
+        attempt.write(Writes::from([(key, value)])).map_err(refused)
+    }
+}

@@ -1,0 +1,192 @@
+//! Sandboxes over one in-memory store, under a plan of faults, on paused time.
+
+// Each test file uses its own part of this.
+#![allow(dead_code, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use aft_extension::session::{Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Named, Session, SessionError};
+use aft_extension::sources::Sources;
+use aft_protocol::attempt::Seen;
+use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
+use aft_protocol::key::Key;
+use aft_protocol::record::{Response, Writes};
+use aft_protocol::value::{ContentType, Value};
+use aft_protocol::version::Timestamp;
+use aft_protocol::wire::Begin;
+use aft_store::faults::{Call, Fault, Faulty};
+use aft_store::memory::Memory;
+use tokio::time::Instant;
+
+pub const DEADLINE_MS: u64 = 10_000;
+
+pub const BEHAVIOUR: Behaviour = Behaviour {
+    duplicate_check: DuplicateCheck::CommitOnly,
+    ack: Ack::Visible,
+    memoize_always: false,
+    retention_seconds: 3_600,
+};
+
+/// Every call that a sandbox made, in order.
+pub type Calls = Arc<Mutex<Vec<Call>>>;
+
+pub struct Sandbox {
+    pub session: Session<Faulty<Memory>>,
+    pub calls: Calls,
+}
+
+/// The wall clock that all sandboxes share, in microseconds ahead of the epoch, and each one's skew.
+fn sources(start: Instant, skew_micros: Arc<AtomicI64>, seed: u64) -> Sources {
+    const EPOCH: u64 = 1_000_000_000;
+    let random = AtomicU64::new(seed);
+    Sources {
+        now: Arc::new(move || {
+            let elapsed = u64::try_from(start.elapsed().as_micros()).unwrap();
+            Timestamp::from_micros((EPOCH + elapsed).checked_add_signed(skew_micros.load(Ordering::Relaxed)).unwrap())
+        }),
+        // SplitMix64, twice: sandboxes never share a nonce.
+        random: Arc::new(move || u128::from(splitmix(&random)) << 64 | u128::from(splitmix(&random))),
+    }
+}
+
+pub fn splitmix(state: &AtomicU64) -> u64 {
+    let mut z = state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Sandbox {
+    pub fn new(store: &Memory, seed: u64) -> Self {
+        Self::with(store, seed, BEHAVIOUR, 0, |_| Fault::None)
+    }
+
+    pub fn faulty(store: &Memory, seed: u64, plan: impl Fn(&Call) -> Fault + Send + Sync + 'static) -> Self {
+        Self::with(store, seed, BEHAVIOUR, 0, plan)
+    }
+
+    pub fn with(
+        store: &Memory,
+        seed: u64,
+        behaviour: Behaviour,
+        skew_micros: i64,
+        plan: impl Fn(&Call) -> Fault + Send + Sync + 'static,
+    ) -> Self {
+        let calls = Calls::default();
+        let seen = Arc::clone(&calls);
+        let store = Faulty::new(store.clone(), move |call: &Call| {
+            seen.lock().unwrap().push(call.clone());
+            plan(call)
+        });
+        let sources =
+            sources(Instant::now(), Arc::new(AtomicI64::new(skew_micros)), seed.wrapping_mul(0x1234_5678_9abc_def1));
+        let session = Session::new(store, behaviour, sources);
+        session.attach();
+        Self { session, calls }
+    }
+
+    pub async fn begin(&self, transaction: u128) -> Begun {
+        self.begin_attempt(transaction, AttemptNumber::FIRST).await
+    }
+
+    pub async fn begin_attempt(&self, transaction: u128, attempt: AttemptNumber) -> Begun {
+        let begin = Begin {
+            request: RequestId::new(format!("r-{transaction}")),
+            transaction: TransactionId::from_bits(transaction),
+            attempt,
+            fingerprint: Fingerprint::of(b"{}"),
+            origin: format!("test/r-{transaction}"),
+            // The epoch of `sources`, and time enough.
+            deadline_ms: 1_000_000 + DEADLINE_MS,
+        };
+        self.session.begin(begin).await.unwrap()
+    }
+
+    pub fn put(&self, transaction: u128, key: &str, value: &str) {
+        self.session.write(named(transaction), Writes::from([(k(key), Some(v(value)))])).unwrap();
+    }
+
+    pub fn delete(&self, transaction: u128, key: &str) {
+        self.session.write(named(transaction), Writes::from([(k(key), None)])).unwrap();
+    }
+
+    pub async fn try_get(&self, transaction: u128, key: &str) -> Result<Option<String>, SessionError> {
+        let seen = self.session.read(named(transaction), BTreeSet::from([k(key)])).await?;
+        Ok(seen[&k(key)].value().map(text))
+    }
+
+    pub async fn get(&self, transaction: u128, key: &str) -> Option<String> {
+        self.try_get(transaction, key).await.unwrap()
+    }
+
+    pub async fn get_all(&self, transaction: u128, keys: &[&str]) -> Vec<Option<String>> {
+        let wanted = keys.iter().map(|key| k(key)).collect();
+        let seen = self.session.read(named(transaction), wanted).await.unwrap();
+        keys.iter().map(|key| seen[&k(key)].value().map(text)).collect()
+    }
+
+    pub async fn commit(&self, transaction: u128, response: &str) -> CommitResult {
+        let number = self.session.status(named(transaction)).unwrap().identity.number;
+        self.session.commit(TransactionId::from_bits(transaction), number, answer(response)).await.unwrap()
+    }
+
+    pub fn end(&self, transaction: u128) {
+        self.session.end(RequestId::new(format!("r-{transaction}")));
+    }
+
+    /// Begins, writes and commits, which must succeed.
+    pub async fn write(&self, transaction: u128, writes: &[(&str, &str)]) {
+        assert_eq!(self.begin(transaction).await, Begun::Open);
+        for (key, value) in writes {
+            self.put(transaction, key, value);
+        }
+        assert_eq!(self.commit(transaction, "ok").await, CommitResult::Committed);
+        self.end(transaction);
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    pub fn count(&self, wanted: impl Fn(&Call) -> bool) -> usize {
+        self.calls().iter().filter(|call| wanted(call)).count()
+    }
+}
+
+pub fn named(transaction: u128) -> Named {
+    Named { transaction: Some(TransactionId::from_bits(transaction)), attempt: None }
+}
+
+pub fn k(key: &str) -> Key {
+    Key::new(key).unwrap()
+}
+
+pub fn v(value: &str) -> Value {
+    Value::new(value.to_owned(), ContentType::default()).unwrap()
+}
+
+pub fn text(value: &Value) -> String {
+    String::from_utf8(value.bytes().to_vec()).unwrap()
+}
+
+pub fn answer(body: &str) -> Response {
+    Response { content_type: Some("application/json".to_owned()), body: body.to_owned().into() }
+}
+
+pub fn is_commit(call: &Call) -> bool {
+    matches!(call, Call::Commit(_))
+}
+
+pub fn is_apply(call: &Call) -> bool {
+    matches!(call, Call::Apply(_))
+}
+
+pub fn stored(store: &Memory, key: &str) -> Option<String> {
+    store.head_of(&k(key)).current.value.as_ref().map(text)
+}
+
+pub fn seen_text(seen: &Seen) -> Option<String> {
+    seen.value().map(text)
+}
