@@ -11,7 +11,7 @@ help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 demo: layer-binaries examples ## The same transfers, errors, kills and duplicates with and without AFT
-	@python=$$(tests/tools.sh python 2>/dev/null) || echo "python3 (with venv and pip) is missing: only the Rust half of the demo runs"; \
+	@python=$$(tests/tools.sh python) || echo "The Python half of the demo is passed over, for the reason above."; \
 	target/debug/demo --layer $(LAYER_BINARIES) $${python:+--python $$python/bin/python}
 
 run: layer-binaries examples ## A local Lambda with the Rust example, and the curl lines to try
@@ -26,6 +26,7 @@ check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sou
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+	cargo fetch --locked
 	@$$(tests/tools.sh cargo-deny)/cargo-deny --offline --all-features check licenses bans sources
 
 bench: layer-binaries examples ## Figures, side by side in one run
@@ -48,3 +49,9 @@ need-cargo:
 
 clean: ## Removes what was built and fetched
 	rm -rf target .cache .aft
+
+# Called by `sam build` for the layer in template.yaml.
+.PHONY: build-AftLayer
+build-AftLayer:
+	layer/build.sh
+	cp -r target/layer/$$(uname -m)/. "$(ARTIFACTS_DIR)"

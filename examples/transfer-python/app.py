@@ -47,6 +47,6 @@ def handler(event, context):
 
 if __name__ == "__main__":
     # What a managed runtime does by itself: AWS's runtime interface client asks for events and calls the handler.
-    from awslambdaric import bootstrap
+    from awslambdaric.__main__ import main
 
-    bootstrap.run(os.path.dirname(os.path.abspath(__file__)), "app.handler", os.environ["AWS_LAMBDA_RUNTIME_API"])
+    main(["awslambdaric", "app.handler"])

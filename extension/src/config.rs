@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use aft_protocol::settings::{self, Faults, LogLevel, Reader};
-use aft_store::dynamodb::{Config as StoreConfig, Credentials, ReadConsistency};
+use aft_store::dynamodb::{Config as StoreConfig, Credentials, Endpoint, ReadConsistency};
 
 use crate::session::{Ack, Behaviour, DuplicateCheck};
 
@@ -117,7 +117,7 @@ fn store(reader: &mut Reader, enabled: bool) -> StoreConfig {
     });
     let endpoint = match reader.text(&settings::DYNAMODB_ENDPOINT) {
         None => None,
-        Some(_) => reader.parsed(&settings::DYNAMODB_ENDPOINT, |text| Some(endpoint(text)).filter(Option::is_some)),
+        Some(_) => reader.parsed(&settings::DYNAMODB_ENDPOINT, |text| text.parse::<Endpoint>().ok().map(Some)),
     };
     let lambda_sets = "Lambda sets it; elsewhere, set it yourself";
     let mut platform = |name| if enabled { reader.required_variable(name, lambda_sets) } else { String::new() };
@@ -132,14 +132,6 @@ fn store(reader: &mut Reader, enabled: bool) -> StoreConfig {
         credentials: Credentials { access_key_id, secret_access_key, session_token },
         reads,
     }
-}
-
-/// An endpoint's URL: `http` or `https`, a host, perhaps a port, nothing else.
-fn endpoint(text: &str) -> Option<String> {
-    let uri: hyper::Uri = text.parse().ok()?;
-    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let plain = matches!(uri.path(), "" | "/") && uri.query().is_none() && uri.host().is_some();
-    (scheme && plain).then(|| text.to_owned())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! R-READ-1…4 at the session: each test fails without its rule. The rule itself is tested in the protocol crate.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 

@@ -50,6 +50,13 @@ impl StoreError {
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// The same failure, which means `to` where it would mean `from`: a caller may know more about the effect.
+    #[must_use]
+    pub(crate) fn reclassified(self, from: ErrorKind, to: ErrorKind) -> Self {
+        let kind = if self.kind == from { to } else { self.kind };
+        Self { kind, ..self }
+    }
 }
 
 impl fmt::Display for StoreError {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aft_protocol::atomic_read::Records;
 use aft_protocol::head::{Entry, Head};
@@ -42,6 +43,8 @@ pub enum Fault {
     HangAfter,
     /// It has no effect and is never answered.
     HangBefore,
+    /// It takes effect after the first time and is answered after the second.
+    Slow(Duration, Duration),
 }
 
 /// Decides over each call.
@@ -73,6 +76,12 @@ impl<S: Store> Faulty<S> {
                 std::future::pending().await
             }
             Fault::HangBefore => std::future::pending().await,
+            Fault::Slow(before, after) => {
+                tokio::time::sleep(before).await;
+                let result = effect.await;
+                tokio::time::sleep(after).await;
+                result
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`error`] | failures, classified by what the caller must do |
-//! | `dynamodb` | the production store, through aws-sdk-dynamodb |
+//! | [`dynamodb`] | the production store, through aws-sdk-dynamodb |
 //! | `memory` | the contract in its plainest form, for protocol tests (feature `testing`) |
 //! | `faults` | a store that fails on purpose, before or after the effect (feature `testing`) |
 //! | `conformance` | what every store must pass (feature `testing`) |
@@ -17,6 +17,9 @@ use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 
+#[cfg(feature = "testing")]
+pub mod conformance;
+pub mod dynamodb;
 pub mod error;
 #[cfg(feature = "testing")]
 pub mod faults;

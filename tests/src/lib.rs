@@ -1,1 +1,3 @@
 //! End-to-end worlds and conformance.
+
+pub mod dynamodb_local;

@@ -46,6 +46,8 @@ pub struct Fate {
 pub async fn carry_out(plan: &Plan, setup: &Setup, with_aft: bool) -> Result<Verdict, Error> {
     let world = World::start(setup, with_aft).await?;
     let host = &world.host;
+    // A function that cannot even start would be tried for a long time.
+    final_statement(host, &[]).await.map_err(|error| format!("the function does not answer: {error}"))?;
     let done = AtomicBool::new(false);
     let (audits, torn) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let started = Instant::now();
@@ -159,7 +161,8 @@ async fn final_statement(host: &Host, orders: &[Order]) -> Result<Statement, Err
     let transfers = orders.iter().map(|order| order.transfer.clone()).collect();
     let event = Event::Audit(Audit { customer, transfers });
     let mut result = invoke(host, &event, None).await;
-    for _ in 1..MOST_TRIES {
+    // The killer may have struck a moment ago.
+    for _ in 1..PLATFORM_TRIES {
         if result.succeeded() {
             break;
         }

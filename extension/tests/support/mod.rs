@@ -1,7 +1,7 @@
 //! Sandboxes over one in-memory store, under a plan of faults, on paused time.
 
 // Each test file uses its own part of this.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -35,6 +35,7 @@ pub type Calls = Arc<Mutex<Vec<Call>>>;
 pub struct Sandbox {
     pub session: Session<Faulty<Memory>>,
     pub calls: Calls,
+    start: Instant,
 }
 
 /// The wall clock that all sandboxes share, in microseconds ahead of the epoch, and each one's skew.
@@ -74,6 +75,18 @@ impl Sandbox {
         skew_micros: i64,
         plan: impl Fn(&Call) -> Fault + Send + Sync + 'static,
     ) -> Self {
+        Self::since(Instant::now(), store, seed, behaviour, skew_micros, plan)
+    }
+
+    /// A sandbox in a world that began at `start`.
+    pub fn since(
+        start: Instant,
+        store: &Memory,
+        seed: u64,
+        behaviour: Behaviour,
+        skew_micros: i64,
+        plan: impl Fn(&Call) -> Fault + Send + Sync + 'static,
+    ) -> Self {
         let calls = Calls::default();
         let seen = Arc::clone(&calls);
         let store = Faulty::new(store.clone(), move |call: &Call| {
@@ -84,7 +97,7 @@ impl Sandbox {
             sources(Instant::now(), Arc::new(AtomicI64::new(skew_micros)), seed.wrapping_mul(0x1234_5678_9abc_def1));
         let session = Session::new(store, behaviour, sources);
         session.attach();
-        Self { session, calls }
+        Self { session, calls, start }
     }
 
     pub async fn begin(&self, transaction: u128) -> Begun {
@@ -92,16 +105,20 @@ impl Sandbox {
     }
 
     pub async fn begin_attempt(&self, transaction: u128, attempt: AttemptNumber) -> Begun {
+        self.try_begin(transaction, attempt).await.unwrap()
+    }
+
+    pub async fn try_begin(&self, transaction: u128, attempt: AttemptNumber) -> Result<Begun, SessionError> {
         let begin = Begin {
             request: RequestId::new(format!("r-{transaction}")),
             transaction: TransactionId::from_bits(transaction),
             attempt,
             fingerprint: Fingerprint::of(b"{}"),
             origin: format!("test/r-{transaction}"),
-            // The epoch of `sources`, and time enough.
-            deadline_ms: 1_000_000 + DEADLINE_MS,
+            // The epoch of `sources`, and time enough; Lambda's clock is not skewed.
+            deadline_ms: 1_000_000 + u64::try_from(self.start.elapsed().as_millis()).unwrap() + DEADLINE_MS,
         };
-        self.session.begin(begin).await.unwrap()
+        self.session.begin(begin).await
     }
 
     pub fn put(&self, transaction: u128, key: &str, value: &str) {

@@ -1,0 +1,104 @@
+//! What `aft local` does, from its arguments to its end.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::arguments::LocalArguments;
+use crate::config::HostConfig;
+use crate::console;
+use crate::engine::{Connected, EngineError, Tables};
+use crate::error::HostError;
+use crate::host::Host;
+
+/// Why `aft local` could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The host could not start.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// There are no tables to use.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The system refused to deliver signals.
+    #[error("cannot wait for Ctrl-C: {0}")]
+    Signals(#[source] io::Error),
+}
+
+/// Runs a host until Ctrl-C, SIGTERM or the end of the terminal.
+///
+/// # Errors
+/// [`AppError`]: why it could not start. Whatever was started has ended.
+pub async fn local(arguments: LocalArguments) -> Result<(), AppError> {
+    let engine = arguments.engine()?;
+    let mut config = arguments.host()?;
+    let mut end = Ending::new().map_err(AppError::Signals)?;
+    let tables = arguments.tables();
+    let data = engine.connect(&mut config, &tables).await?;
+    config.log = console::sink(arguments.log);
+    let description = describe(&config, &data, &tables);
+
+    let host = Host::start(config).await?;
+    for line in description.into_iter().chain(examples(&host)) {
+        console::print(&line);
+    }
+    end.asked_for().await;
+    console::print("Stopping; Ctrl-C again kills.");
+    tokio::select! {
+        () = host.stop() => Ok(data.stop().await?),
+        // Dropping the host kills what is left.
+        () = end.asked_for() => Ok(()),
+    }
+}
+
+fn describe(config: &HostConfig, data: &Connected, tables: &Tables) -> Vec<String> {
+    let arguments = config.command.arguments.iter().map(|argument| argument.to_string_lossy());
+    let command: Vec<_> = std::iter::once(config.command.executable.to_string_lossy()).chain(arguments).collect();
+    let layer = if config.layer.is_some() { "with AFT" } else { "without AFT: writes are the function's own affair" };
+    vec![
+        format!("Function {} {layer}", config.function_name),
+        format!("  command    {}", command.join(" ")),
+        format!("  sandboxes  at most {}, started on demand", config.sandboxes),
+        format!("  timeout    {} s", config.timeout.as_secs()),
+        format!("  data       {}", data.place()),
+        format!("  tables     {} and {} at {}", tables.data, tables.transactions, data.endpoint()),
+    ]
+}
+
+/// Lines to copy and paste.
+fn examples(host: &Host) -> Vec<String> {
+    let url = host.invoke_url();
+    vec![
+        "Invoke it:".to_owned(),
+        format!("  curl -d '{{}}' {url}"),
+        "The same request again, as Lambda may deliver it twice:".to_owned(),
+        format!("  curl -H 'X-Amzn-RequestId: request-1' -d '{{}}' {url}"),
+        format!("  curl -H 'X-Amzn-RequestId: request-1' -d '{{}}' {url}"),
+        "Ctrl-C ends it.".to_owned(),
+    ]
+}
+
+/// The signals that ask for an end.
+struct Ending {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Ending {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn asked_for(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The environment variables of a sandbox's processes: Lambda's, the user's, and those of the layer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use aft_protocol::settings;
+
+use crate::api::VERSION;
+use crate::config::HostConfig;
+use crate::log::SandboxNumber;
+
+/// What only the runtime process gets.
+const RUNTIME_ONLY: [&str; 3] = ["_HANDLER", "LAMBDA_TASK_ROOT", "AWS_EXECUTION_ENV"];
+
+/// What differs from one start of a sandbox to the next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) sandbox: SandboxNumber,
+    pub(crate) runtime_api: SocketAddr,
+    /// For the layer's local endpoint.
+    pub(crate) port: u16,
+    pub(crate) control_socket: &'a Path,
+}
+
+/// The variables of the runtime process. The user's own count more than any other.
+pub(crate) fn of_runtime(config: &HostConfig, place: Place<'_>) -> BTreeMap<String, String> {
+    let mut variables = config.inherited.clone();
+    let lambda = [
+        ("AWS_LAMBDA_RUNTIME_API", place.runtime_api.to_string()),
+        ("AWS_LAMBDA_FUNCTION_NAME", config.function_name.clone()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", VERSION.to_owned()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", config.memory_mb.to_string()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", config.function_name)),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", format!("local/[{VERSION}]{}", place.sandbox)),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_REGION", config.region.clone()),
+        ("AWS_DEFAULT_REGION", config.region.clone()),
+        ("_HANDLER", config.handler.clone()),
+        ("LAMBDA_TASK_ROOT", config.working_directory.to_string_lossy().into_owned()),
+        ("TZ", ":UTC".to_owned()),
+    ];
+    variables.extend(lambda.map(|(name, value)| (name.to_owned(), value)));
+    if let Some(layer) = &config.layer {
+        variables.extend(layer.settings.clone());
+        variables.insert(settings::PORT.name.to_owned(), place.port.to_string());
+        let socket = place.control_socket.to_string_lossy().into_owned();
+        variables.insert(settings::CONTROL_SOCKET.name.to_owned(), socket);
+    }
+    variables.extend(config.environment.clone());
+    variables
+}
+
+/// The variables of an extension process.
+pub(crate) fn of_extension(config: &HostConfig, place: Place<'_>) -> BTreeMap<String, String> {
+    let mut variables = of_runtime(config, place);
+    variables.retain(|name, _| !RUNTIME_ONLY.contains(&name.as_str()));
+    variables
+}

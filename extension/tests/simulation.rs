@@ -1,0 +1,313 @@
+//! Seeded histories: sandboxes over one store, with skewed clocks, lost replies, throttling, duplicates at the same time and
+//! later, and sandboxes that die at any store call; virtual time, one seed a history. Every read of every attempt is
+//! checked, and the store at the end.
+//!
+//! A failing seed prints itself: put it into `HISTORY` to run it alone.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use aft_extension::session::{Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, SessionError};
+use aft_protocol::attempt::Seen;
+use aft_protocol::id::{AttemptNumber, TransactionId};
+use aft_protocol::key::Key;
+use aft_protocol::record::{CommitRecord, Writes};
+use aft_protocol::version::Version;
+use aft_store::ErrorKind;
+use aft_store::faults::{Call, Fault};
+use aft_store::memory::Memory;
+use support::{BEHAVIOUR, Sandbox, answer, k, named, splitmix, v};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep, timeout};
+
+const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+const SANDBOXES: u64 = 4;
+const INVOCATIONS: u64 = 8;
+const HISTORIES: u64 = 1_500;
+
+/// One history's randomness, in the order of use.
+#[derive(Clone)]
+struct Chance(Rc<AtomicU64>);
+
+impl Chance {
+    fn below(&self, bound: u64) -> u64 {
+        splitmix(&self.0) % bound
+    }
+
+    fn one_in(&self, bound: u64) -> bool {
+        self.below(bound) == 0
+    }
+}
+
+/// What one attempt saw and how it ended.
+#[derive(Debug)]
+struct Attempted {
+    transaction: u128,
+    reads: BTreeMap<Key, Version>,
+    ended: Ended,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// Lambda got this response.
+    Answered(String),
+    /// The caller was told that nothing was written.
+    Refused,
+    /// The caller was told nothing definite, or nothing at all.
+    Unknown,
+}
+
+#[derive(Default)]
+struct History {
+    attempts: Vec<Attempted>,
+    /// Transactions that were delivered, for duplicates.
+    delivered: Vec<u128>,
+    trace: String,
+}
+
+struct World {
+    start: Instant,
+    store: Memory,
+    chance: Chance,
+    history: RefCell<History>,
+    seed: u64,
+}
+
+impl World {
+    /// A sandbox whose every store call may be slow, fail, or be its last.
+    fn sandbox(&self, number: u64, life: u64) -> (Sandbox, Arc<AtomicBool>) {
+        let dead = Arc::new(AtomicBool::new(false));
+        let (flag, dice) = (Arc::clone(&dead), AtomicU64::new(self.seed ^ number << 32 ^ life << 40));
+        let plan = move |call: &Call| {
+            let draw = |bound: u64| splitmix(&dice) % bound;
+            if flag.load(Ordering::Relaxed) {
+                return Fault::HangBefore;
+            }
+            let writes = matches!(call, Call::Commit(_) | Call::Apply(_));
+            match draw(100) {
+                0..=3 if writes => {
+                    flag.store(true, Ordering::Relaxed);
+                    if draw(2) == 0 { Fault::HangBefore } else { Fault::HangAfter }
+                }
+                4..=7 => Fault::Before(ErrorKind::Unavailable),
+                8..=10 => Fault::Before(ErrorKind::Unknown),
+                11..=15 => Fault::After(ErrorKind::Unknown),
+                _ => Fault::Slow(Duration::from_micros(draw(20_000)), Duration::from_micros(draw(20_000))),
+            }
+        };
+        let behaviour = Behaviour {
+            duplicate_check: [DuplicateCheck::Parallel, DuplicateCheck::Before, DuplicateCheck::CommitOnly]
+                [self.chance.below(3) as usize],
+            ack: if self.chance.one_in(2) { Ack::Visible } else { Ack::Durable },
+            ..BEHAVIOUR
+        };
+        let skew = self.chance.below(10_000_000) as i64 - 5_000_000;
+        (Sandbox::since(self.start, &self.store, self.seed ^ number ^ life << 8, behaviour, skew, plan), dead)
+    }
+
+    /// One sandbox after the other in the same place; a new one when the old one is dead.
+    async fn place(self: Rc<Self>, number: u64) {
+        let mut life = 0;
+        let (mut sandbox, mut dead) = self.sandbox(number, life);
+        for n in 0..INVOCATIONS {
+            sleep(Duration::from_micros(self.chance.below(30_000))).await;
+            let earlier = self.history.borrow().delivered.clone();
+            let transaction = match earlier.len() as u64 {
+                some @ 1.. if self.chance.one_in(4) => earlier[self.chance.below(some) as usize],
+                _ => u128::from(1_000 * (number + 1) + n),
+            };
+            self.history.borrow_mut().delivered.push(transaction);
+            // Lambda ends an invocation at its deadline, whatever hangs.
+            let limit = Duration::from_millis(support::DEADLINE_MS);
+            let (reads, ended) = timeout(limit, self.invocation(&sandbox, transaction))
+                .await
+                .unwrap_or((BTreeMap::new(), Ended::Unknown));
+            self.note(Attempted { transaction, reads, ended });
+            sandbox.end(transaction);
+            if dead.load(Ordering::Relaxed) {
+                life += 1;
+                (sandbox, dead) = self.sandbox(number, life);
+            }
+        }
+    }
+
+    fn note(&self, attempted: Attempted) {
+        let mut history = self.history.borrow_mut();
+        writeln!(history.trace, "{:?} {attempted:?}", self.start.elapsed()).unwrap();
+        history.attempts.push(attempted);
+    }
+
+    /// Up to three attempts, as the shim makes them.
+    async fn invocation(&self, sandbox: &Sandbox, transaction: u128) -> (BTreeMap<Key, Version>, Ended) {
+        let mut number = AttemptNumber::FIRST;
+        for _ in 0..3 {
+            match sandbox.try_begin(transaction, number).await {
+                Ok(Begun::Open) => {}
+                Ok(Begun::Duplicate(response)) => return (BTreeMap::new(), answered(&response)),
+                Err(_) => return (BTreeMap::new(), Ended::Unknown),
+            }
+            let mut reads = BTreeMap::new();
+            let handled = self.handler(sandbox, transaction, &mut reads).await;
+            if handled.is_err() || self.chance.one_in(8) {
+                match sandbox.session.abort(TransactionId::from_bits(transaction), number).await {
+                    Ok(Aborted::Gone) => self.note(Attempted { transaction, reads, ended: Ended::Refused }),
+                    Ok(Aborted::Duplicate(response)) => return (reads, answered(&response)),
+                    Err(_) => return (reads, Ended::Unknown),
+                }
+                number = number.next();
+                continue;
+            }
+            // The response names the attempt's own randomness: duplicates must all get one and the same.
+            let response = format!("{transaction}/{}", self.chance.below(1_000_000));
+            let id = TransactionId::from_bits(transaction);
+            match sandbox.session.commit(id, number, answer(&response)).await {
+                Ok(CommitResult::Committed) => return (reads, Ended::Answered(response)),
+                Ok(CommitResult::Duplicate(recorded)) => return (reads, answered(&recorded)),
+                Ok(CommitResult::Unknown(..)) | Err(_) => return (reads, Ended::Unknown),
+                Ok(CommitResult::Conflict(_) | CommitResult::Failed(..)) => {
+                    self.note(Attempted { transaction, reads, ended: Ended::Refused });
+                    number = number.next();
+                }
+            }
+        }
+        (BTreeMap::new(), Ended::Unknown)
+    }
+
+    /// Reads and writes random keys; the writes of a transaction always include the same one, so that it has a record.
+    async fn handler(
+        &self,
+        sandbox: &Sandbox,
+        transaction: u128,
+        reads: &mut BTreeMap<Key, Version>,
+    ) -> Result<(), SessionError> {
+        let mut own: BTreeMap<Key, String> = BTreeMap::new();
+        for step in 0..3 + self.chance.below(4) {
+            let key = k(KEYS[self.chance.below(KEYS.len() as u64) as usize]);
+            if self.chance.one_in(2) {
+                let seen = sandbox.session.read(named(transaction), BTreeSet::from([key.clone()])).await?;
+                match &seen[&key] {
+                    Seen::Written(value, _) => {
+                        let expected = own.get(&key).map(String::as_str);
+                        assert_eq!(value.as_ref().map(support::text).as_deref(), expected, "read your writes");
+                    }
+                    Seen::Read(entry) => {
+                        assert!(!own.contains_key(&key), "seed {}: an own write was not read", self.seed);
+                        let before = reads.insert(key, entry.version);
+                        let repeatable = before.is_none_or(|before| before == entry.version);
+                        assert!(repeatable, "seed {}: a read was not repeatable", self.seed);
+                    }
+                }
+            } else {
+                let value = format!("{transaction}.{step}");
+                sandbox.session.write(named(transaction), Writes::from([(key.clone(), Some(v(&value)))]))?;
+                own.insert(key, value);
+            }
+            sleep(Duration::from_micros(self.chance.below(10_000))).await;
+        }
+        // Even a handler that only read leaves a record, so that its duplicates can be compared.
+        sandbox.session.write(named(transaction), Writes::from([(k("always"), Some(v("x")))]))
+    }
+
+    fn check(&self) {
+        let records: BTreeMap<Version, CommitRecord> =
+            self.store.all_records().into_iter().map(|record| (record.version, record)).collect();
+        let history = self.history.borrow();
+        for attempted in &history.attempts {
+            self.check_reads(attempted, &records);
+        }
+        self.check_exactly_once(&history, &records);
+    }
+
+    /// R-READ-1 over the true write sets; and nothing is read that did not commit (R-READ-2, R-COMMIT-8).
+    fn check_reads(&self, attempted: &Attempted, records: &BTreeMap<Version, CommitRecord>) {
+        for (key, version) in attempted.reads.iter().filter(|(_, version)| !version.is_zero()) {
+            let record = records.get(version).unwrap_or_else(|| panic!("seed {}: dirty read of {key:?}", self.seed));
+            assert!(record.writes.contains_key(key), "seed {}", self.seed);
+            for sibling in record.writes.keys() {
+                let fractured = attempted.reads.get(sibling).is_some_and(|read| read < version);
+                assert!(!fractured, "seed {}: fractured read of {key:?} and {sibling:?}: {attempted:?}", self.seed);
+            }
+        }
+    }
+
+    /// R-COMMIT-2, R-COMMIT-4, R-COMMIT-6, R-FM-2: one answer a transaction, and it is true.
+    fn check_exactly_once(&self, history: &History, records: &BTreeMap<Version, CommitRecord>) {
+        let mut answers: BTreeMap<u128, BTreeSet<&str>> = BTreeMap::new();
+        for attempted in &history.attempts {
+            if let Ended::Answered(response) = &attempted.ended {
+                answers.entry(attempted.transaction).or_default().insert(response);
+            }
+        }
+        for (transaction, given) in answers {
+            assert_eq!(given.len(), 1, "seed {}: {transaction} was answered in two ways: {given:?}", self.seed);
+            let id = TransactionId::from_bits(transaction);
+            let record = records.values().find(|record| record.transaction() == id);
+            let record =
+                record.unwrap_or_else(|| panic!("seed {}: {transaction} was acknowledged and is lost", self.seed));
+            assert_eq!(Some(&*record.response.body), given.first().map(|text| text.as_bytes()), "seed {}", self.seed);
+        }
+        for record in records.values() {
+            let earlier =
+                records.values().filter(|other| other.sandbox == record.sandbox && other.version < record.version);
+            for own in earlier {
+                assert!(own.version <= record.applied_through, "seed {}: {:?} is not covered", self.seed, own.version);
+                for key in own.writes.keys() {
+                    let head = self.store.head_of(key).current.version;
+                    assert!(head >= own.version, "seed {}: {key:?} of {:?} is not applied", self.seed, own.version);
+                }
+            }
+        }
+    }
+}
+
+fn answered(response: &aft_protocol::record::Response) -> Ended {
+    Ended::Answered(String::from_utf8(response.body.to_vec()).unwrap())
+}
+
+/// Runs one history and returns its trace and how many attempts it had.
+fn history(seed: u64) -> (String, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let world = Rc::new(World {
+            start: Instant::now(),
+            store: Memory::new(),
+            chance: Chance(Rc::new(AtomicU64::new(seed))),
+            history: RefCell::default(),
+            seed,
+        });
+        let places: Vec<_> =
+            (0..SANDBOXES).map(|number| tokio::task::spawn_local(Rc::clone(&world).place(number))).collect();
+        for place in places {
+            place.await.unwrap();
+        }
+        world.check();
+        let history = world.history.take();
+        (history.trace, history.attempts.len())
+    })
+}
+
+#[test]
+fn random_histories_keep_every_promise() {
+    let seeds = match std::env::var("HISTORY") {
+        Ok(seed) => seed.parse().unwrap()..=seed.parse().unwrap(),
+        Err(_) => 1..=HISTORIES,
+    };
+    let attempts: usize = seeds.map(|seed| history(seed).1).sum();
+    println!("{attempts} attempts");
+}
+
+#[test]
+fn the_same_seed_is_the_same_history() {
+    for seed in [1, 77, 4_242] {
+        assert_eq!(history(seed).0, history(seed).0);
+    }
+    assert_ne!(history(1).0, history(2).0);
+}

@@ -1,0 +1,201 @@
+//! What a failed request means: one cause out of [`Cause`], and from it the [`ErrorKind`] and what to do.
+//!
+//! Valid only because the SDK's own retries are off: the failure is that of the only try.
+
+use std::error::Error;
+use std::fmt::{self, Write};
+use std::{io, iter};
+
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+
+use super::attribute::Malformed;
+use super::tables::Table;
+use crate::{ErrorKind, StoreError};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A failed request: what was asked of which table, what it means and what to do.
+#[derive(thiserror::Error)]
+#[error("{operation} on {table}: {cause}: {detail}")]
+struct Failure {
+    operation: &'static str,
+    table: String,
+    cause: Cause,
+    detail: String,
+    source: BoxError,
+}
+
+/// As for people: the SDK's own `Debug` shows requests and answers, users' data included.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Cause {
+    #[error(
+        "no connection; the endpoint must be right and reachable from this function (VPC endpoint, security group)"
+    )]
+    NotConnected,
+    #[error("throttled, or another request to the same item was in progress")]
+    Busy,
+    #[error("no answer in time")]
+    TimedOut,
+    #[error("the connection was lost before the answer was complete")]
+    CutOff,
+    #[error("the store itself failed")]
+    StoreFault,
+    #[error("the answer is cut off, or not one of DynamoDB; is the endpoint right?")]
+    Unreadable,
+    #[error("there is no such table; create it, or correct the setting and the region")]
+    NoTable,
+    #[error("not permitted; the function's role must allow this operation on this table")]
+    NotPermitted,
+    #[error("the credentials are not accepted; are they of this region's account, and not expired?")]
+    Credentials,
+    #[error("the request is not valid; does the table have this key?")]
+    Invalid,
+    #[error("the request could not be built; are endpoint and region right?")]
+    NotBuilt,
+}
+
+impl Cause {
+    fn kind(self) -> ErrorKind {
+        match self {
+            Self::NotConnected | Self::Busy => ErrorKind::Unavailable,
+            Self::TimedOut | Self::CutOff | Self::StoreFault | Self::Unreadable => ErrorKind::Unknown,
+            Self::NoTable | Self::NotPermitted | Self::Credentials | Self::Invalid | Self::NotBuilt => {
+                ErrorKind::Rejected
+            }
+        }
+    }
+
+    fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        match error {
+            SdkError::ConstructionFailure(_) => Self::NotBuilt,
+            SdkError::DispatchFailure(failure) if failure.is_user() => Self::NotBuilt,
+            SdkError::DispatchFailure(_) if never_connected(error) => Self::NotConnected,
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::TimedOut,
+            SdkError::DispatchFailure(_) => Self::CutOff,
+            SdkError::TimeoutError(_) => Self::TimedOut,
+            SdkError::ResponseError(_) => Self::Unreadable,
+            SdkError::ServiceError(service) => {
+                Self::of_answer(service.raw().status().as_u16(), service.err().code().unwrap_or_default())
+            }
+            // The enum is open: what is not known may have taken effect.
+            _ => Self::Unreadable,
+        }
+    }
+
+    fn of_answer(status: u16, code: &str) -> Self {
+        match (status, code) {
+            // "InternalServerError: the write may have succeeded" (DynamoDB developer guide, error handling).
+            (500.., _) => Self::StoreFault,
+            (..400, _) | (_, "") => Self::Unreadable,
+            (
+                _,
+                "ProvisionedThroughputExceededException"
+                | "ThrottlingException"
+                | "Throttling"
+                | "ThrottledException"
+                | "RequestLimitExceeded"
+                | "RequestThrottled"
+                | "RequestThrottledException"
+                | "TransactionConflictException"
+                | "ReplicatedWriteConflictException",
+            ) => Self::Busy,
+            (_, "RequestTimeout" | "RequestTimeoutException" | "TransactionInProgressException") => Self::TimedOut,
+            (_, "ResourceNotFoundException") => Self::NoTable,
+            (_, "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation") => Self::NotPermitted,
+            (
+                _,
+                "UnrecognizedClientException"
+                | "InvalidClientTokenId"
+                | "InvalidSignatureException"
+                | "SignatureDoesNotMatch"
+                | "IncompleteSignature"
+                | "IncompleteSignatureException"
+                | "MissingAuthenticationToken"
+                | "MissingAuthenticationTokenException"
+                | "ExpiredToken"
+                | "ExpiredTokenException"
+                | "OptInRequired",
+            ) => Self::Credentials,
+            // Whatever else DynamoDB calls the client's fault it has refused: ValidationException and its like.
+            (400.., _) => Self::Invalid,
+        }
+    }
+}
+
+impl Table {
+    /// A failed request.
+    pub(super) fn failure<E>(&self, operation: &'static str, error: SdkError<E, HttpResponse>) -> StoreError
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let cause = Cause::of(&error);
+        let detail = match &error {
+            SdkError::ServiceError(service) => {
+                let code = service.err().code().unwrap_or("no code");
+                let status = service.raw().status().as_u16();
+                format!("{code} (HTTP {status}) {}", service.err().message().unwrap_or_default())
+            }
+            other => chain(other),
+        };
+        let failure = Failure { operation, table: self.to_string(), cause, detail, source: error.into() };
+        StoreError::new(cause.kind(), operation, failure)
+    }
+
+    /// A request that was never complete enough to be sent.
+    pub(super) fn incomplete(&self, operation: &'static str, error: BuildError) -> StoreError {
+        let (table, detail, source) = (self.to_string(), error.to_string(), error.into());
+        let failure = Failure { operation, table, cause: Cause::NotBuilt, detail, source };
+        StoreError::new(Cause::NotBuilt.kind(), operation, failure)
+    }
+
+    /// A batch of which DynamoDB did not process anything.
+    pub(super) fn unprocessed(&self, operation: &'static str) -> StoreError {
+        StoreError::new(ErrorKind::Unavailable, operation, format!("{self} returned every key unprocessed: throttled"))
+    }
+
+    /// An item that is not in this version's layout.
+    pub(super) fn malformed(&self, operation: &'static str, error: Malformed) -> StoreError {
+        StoreError::new(ErrorKind::Malformed, operation, MalformedItem { table: self.to_string(), source: error })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{table}: {source}")]
+struct MalformedItem {
+    table: String,
+    source: Malformed,
+}
+
+/// Whether the request certainly never left: the connector does not mark it in a way that is public, so the errors
+/// beneath are asked.
+fn never_connected(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| {
+        cause.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect())
+            || cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    })
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| error.source())
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in causes(error) {
+        let separator = if text.is_empty() { "" } else { ": " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{cause}");
+    }
+    text
+}

@@ -1,0 +1,167 @@
+//! The production store: two DynamoDB tables, through aws-sdk-dynamodb, which appears nowhere else.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`client`] | how to reach DynamoDB: configuration, time limits, TLS; nothing heavy before the first request |
+//! | `error` | what a failed request means, for whom, and what to do about it |
+//! | `attribute` | reading items attribute by attribute, with faults that name the attribute |
+//! | `head_item` | heads: the data table's layout and the update that moves one |
+//! | `record_item` | commit records: the transaction table's layout, and what overflows into chunks |
+//! | `request` | the four requests that the store makes, and batches of keys |
+//! | `tables` | whether the tables are usable; making them |
+//!
+//! No request is ever repeated in here. The caller repeats it, because only the caller knows the deadline, and because a
+//! first try that may have taken effect must not be forgotten when a second one is refused (R-COMMIT-4).
+
+mod attribute;
+pub mod client;
+mod error;
+mod head_item;
+mod record_item;
+mod request;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aft_protocol::atomic_read::Records;
+use aft_protocol::head::{Entry, Head};
+use aft_protocol::id::TransactionId;
+use aft_protocol::key::Key;
+use aft_protocol::limits;
+use aft_protocol::record::CommitRecord;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use crate::{Applied, Committed, ErrorKind, Store, StoreError};
+use attribute::{Item, Malformed};
+use record_item::{Part, Partial};
+use request::Written;
+use tables::{Role, Table};
+
+pub use client::{Config, Credentials, Endpoint, InvalidEndpoint, ReadConsistency, TimeLimits};
+
+/// Chunks written at the same time. Each is held as bytes and as JSON: about 1 MB.
+const CHUNKS_PER_WRITE: usize = 4;
+/// Chunks fetched by one request: an answer of about 8 MB.
+const CHUNKS_PER_READ: usize = 16;
+
+/// Heads and commit records in two DynamoDB tables. Clones share the connections.
+#[derive(Debug, Clone)]
+pub struct DynamoDb {
+    client: Client,
+    data: Arc<Table>,
+    transactions: Arc<Table>,
+    reads: ReadConsistency,
+}
+
+impl DynamoDb {
+    /// A store that has not sent anything yet: this neither fails nor blocks. [`Store::probe`] tells whether it works.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self::with_time_limits(config, &TimeLimits::default())
+    }
+
+    /// The same with other time limits, for engines on busy machines.
+    #[must_use]
+    pub fn with_time_limits(config: &Config, limits: &TimeLimits) -> Self {
+        Self::with_http_client(config, limits, client::http_client(config))
+    }
+
+    /// The same over another HTTP client, for fault injection and simulation.
+    #[must_use]
+    pub fn with_http_client(config: &Config, limits: &TimeLimits, http: SharedHttpClient) -> Self {
+        let place: Arc<str> = config.place().into();
+        Self {
+            client: client::client(config, limits, http),
+            data: Arc::new(Table::new(Role::Data, &config.data_table, &place)),
+            transactions: Arc::new(Table::new(Role::Transactions, &config.transaction_table, &place)),
+            reads: config.reads,
+        }
+    }
+
+    /// Decodes a record's own item and fetches the chunks that it names.
+    async fn complete(&self, item: Item) -> Result<CommitRecord, StoreError> {
+        let malformed = |error| self.transactions.malformed("reading a commit record", error);
+        let mut partial = Partial::decode(item).map_err(malformed)?;
+        for keys in partial.chunk_keys().chunks(CHUNKS_PER_READ) {
+            for chunk in self.get_all(&self.transactions, keys.to_vec(), ReadConsistency::Strong).await? {
+                partial.add(chunk).map_err(malformed)?;
+            }
+        }
+        partial.finish().map_err(malformed)
+    }
+
+    async fn write_chunks(&self, record: &CommitRecord, chunks: &[Part<'_>]) -> Result<(), StoreError> {
+        let write = |index: usize| self.put(&self.transactions, record_item::chunk(record, index, &chunks[index]));
+        let writes = stream::iter(0..chunks.len()).map(write);
+        let written = writes.buffer_unordered(CHUNKS_PER_WRITE).try_collect::<()>().await;
+        // Whatever became of a chunk: the record was not tried yet, so the transaction did not commit.
+        written.map_err(|error| error.reclassified(ErrorKind::Unknown, ErrorKind::Unavailable))
+    }
+}
+
+impl Store for DynamoDb {
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.probe_tables().await
+    }
+
+    async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        let item_keys = keys.iter().map(head_item::key).collect();
+        let items = self.get_all(&self.data, item_keys, self.reads).await?;
+        let mut heads: BTreeMap<_, _> = keys.iter().map(|key| (key.clone(), Head::absent())).collect();
+        for item in items {
+            let (key, head) = head_item::decode(item).map_err(|error| self.data.malformed("reading a head", error))?;
+            heads.insert(key, head);
+        }
+        Ok(heads)
+    }
+
+    async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
+        let item_keys = transactions.iter().map(|transaction| record_item::key(*transaction)).collect();
+        let items = self.get_all(&self.transactions, item_keys, ReadConsistency::Strong).await?;
+        let mut records: Records = transactions.iter().map(|transaction| (*transaction, None)).collect();
+        for item in items {
+            let record = self.complete(item).await?;
+            records.insert(record.transaction(), Some(record));
+        }
+        Ok(records)
+    }
+
+    async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
+        let (own, chunks) = record_item::split(record, limits::RECORD_ITEM_BYTES);
+        self.write_chunks(record, &chunks).await?;
+        let item = record_item::encode(record, &own, chunks.len());
+        match self.put_if(&self.transactions, item, record_item::IF_ABSENT).await? {
+            Written::Now => Ok(Committed::Now),
+            Written::Refused(existing) => {
+                // There is a record, and until it is read nobody knows whose: one's own, perhaps, of an earlier try.
+                let completed = self.complete(existing).await;
+                let existing =
+                    completed.map_err(|error| error.reclassified(ErrorKind::Unavailable, ErrorKind::Unknown))?;
+                Ok(Committed::Before(Box::new(existing)))
+            }
+        }
+    }
+
+    async fn apply(&self, key: &Key, entry: &Entry, tombstone_expires_at_seconds: u64) -> Result<Applied, StoreError> {
+        if entry.version.is_zero() {
+            // "Never written" is older than everything.
+            return Ok(Applied::NotNewer);
+        }
+        match self
+            .update(&self.data, head_item::key(key), head_item::moving(entry, tombstone_expires_at_seconds))
+            .await?
+        {
+            Written::Now => Ok(Applied::Moved),
+            Written::Refused(existing) => match head_item::version(existing) {
+                Ok(version) if version >= entry.version => Ok(Applied::NotNewer),
+                Ok(_) => Err(self.data.malformed("moving a head", Malformed::Contradiction)),
+                Err(error) => Err(self.data.malformed("moving a head", error)),
+            },
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Tables that are not as they must be: the probe says so in one line, and items of other programs are never lost.
+
+use std::collections::BTreeSet;
+
+use aft_cli::embedded::{Embedded, Storage};
+use aft_protocol::head::{Cowritten, Entry};
+use aft_protocol::id::TransactionId;
+use aft_protocol::key::Key;
+use aft_protocol::version::{Timestamp, Version};
+use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency};
+use aft_store::{ErrorKind, Store};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+fn store(engine: &Embedded, data_table: &str, transaction_table: &str) -> DynamoDb {
+    DynamoDb::new(&Config {
+        data_table: data_table.to_owned(),
+        transaction_table: transaction_table.to_owned(),
+        region: "us-east-1".to_owned(),
+        endpoint: Some(engine.endpoint().parse().expect("the engine has an endpoint")),
+        credentials: Credentials {
+            access_key_id: "local".to_owned(),
+            secret_access_key: "local".to_owned(),
+            session_token: None,
+        },
+        reads: ReadConsistency::Eventual,
+    })
+}
+
+/// Sends one request as another program would, and returns the answer.
+async fn request(engine: &Embedded, operation: &str, body: &str) -> String {
+    let address = engine.endpoint().replace("http://", "");
+    let mut stream = TcpStream::connect(&address).await.expect("the engine listens");
+    let request = format!(
+        "POST / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.0\r\n\
+         x-amz-target: DynamoDB_20120810.{operation}\r\nx-amz-date: 20260101T000000Z\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
+         SignedHeaders=host;x-amz-date;x-amz-target, Signature=0\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.expect("the engine reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the engine answers");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}
+
+#[tokio::test]
+async fn missing_tables_are_both_reported() {
+    let engine = Embedded::start(Storage::Memory).await.unwrap();
+    let error = store(&engine, "orders", "orders-transactions").probe().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    let line = error.to_string();
+    for word in ["\"orders\"", "AFT_DATA_TABLE", "\"orders-transactions\"", "AFT_TRANSACTION_TABLE", "no such table"] {
+        assert!(line.contains(word), "{word:?} in {line:?}");
+    }
+    engine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_table_with_another_key_is_reported() {
+    let engine = Embedded::start(Storage::Memory).await.unwrap();
+    store(&engine, "orders", "orders-transactions").create_tables().await.unwrap();
+    let swapped = store(&engine, "orders-transactions", "orders");
+    let error = swapped.probe().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    let line = error.to_string();
+    for word in ["string key k", "string key id and part", "does the table have this key"] {
+        assert!(line.contains(word), "{word:?} in {line:?}");
+    }
+    engine.stop().await.unwrap();
+}
+
+/// Several hosts may start at once over the same file.
+#[tokio::test]
+async fn tables_that_several_make_at_once_are_made_once() {
+    let engine = Embedded::start(Storage::Memory).await.unwrap();
+    let stores = [(); 4].map(|()| store(&engine, "orders", "orders-transactions"));
+    let [a, b, c, d] = stores.each_ref().map(DynamoDb::create_tables);
+    let results = tokio::join!(a, b, c, d);
+    assert!(matches!(results, (Ok(()), Ok(()), Ok(()), Ok(()))), "{results:?}");
+    stores[0].probe().await.unwrap();
+    engine.stop().await.unwrap();
+}
+
+/// Making the tables again leaves what they hold; a database on disk keeps it when the engine ends.
+#[tokio::test]
+async fn a_file_keeps_the_tables() {
+    let directory = std::env::temp_dir().join(format!("aft-tables-{}", std::process::id()));
+    let storage = Storage::File(directory.join("new").join("aft.sqlite"));
+    let key = Key::new("a").unwrap();
+    let entry = Entry { version: version(1), value: None, cowritten: Cowritten::none() };
+    for _ in 0..2 {
+        let engine = Embedded::start(storage.clone()).await.unwrap();
+        let store = store(&engine, "orders", "orders-transactions");
+        store.create_tables().await.unwrap();
+        store.apply(&key, &entry, 4_102_444_800).await.unwrap();
+        let heads = store.heads(&BTreeSet::from([key.clone()])).await.unwrap();
+        assert_eq!(heads[&key].current, entry);
+        assert!(heads[&key].previous.version.is_zero(), "the second start found the first one's head");
+        engine.stop().await.unwrap();
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// An item without a version is another program's. Reading it as "not found", or moving a head over it, would lose it.
+#[tokio::test]
+async fn an_item_that_another_program_wrote_is_neither_read_nor_overwritten() {
+    let engine = Embedded::start(Storage::Memory).await.unwrap();
+    let store = store(&engine, "orders", "orders-transactions");
+    store.create_tables().await.unwrap();
+    let put = r#"{"TableName":"orders","Item":{"k":{"S":"a"},"v":{"S":"theirs"}}}"#;
+    request(&engine, "PutItem", put).await;
+
+    let key = Key::new("a").unwrap();
+    let entry = Entry { version: version(1), value: None, cowritten: Cowritten::none() };
+    let read = store.heads(&BTreeSet::from([key.clone()])).await.unwrap_err();
+    let written = store.apply(&key, &entry, 4_102_444_800).await.unwrap_err();
+    for error in [read, written] {
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
+        assert!(error.to_string().contains("item \"a\": it has no version"), "{error}");
+    }
+    let left = request(&engine, "GetItem", r#"{"TableName":"orders","Key":{"k":{"S":"a"}}}"#).await;
+    assert!(left.contains("theirs"), "{left}");
+    engine.stop().await.unwrap();
+}
+
+/// Attributes that others add to an item stay.
+#[tokio::test]
+async fn attributes_that_another_program_added_stay() {
+    let engine = Embedded::start(Storage::Memory).await.unwrap();
+    let store = store(&engine, "orders", "orders-transactions");
+    store.create_tables().await.unwrap();
+    let key = Key::new("a").unwrap();
+    let entry = |micros| Entry { version: version(micros), value: None, cowritten: Cowritten::none() };
+    store.apply(&key, &entry(1), 4_102_444_800).await.unwrap();
+    let update = r#"{"TableName":"orders","Key":{"k":{"S":"a"}},"UpdateExpression":"SET note = :n",
+        "ExpressionAttributeValues":{":n":{"S":"theirs"}}}"#;
+    request(&engine, "UpdateItem", update).await;
+    store.apply(&key, &entry(2), 4_102_444_800).await.unwrap();
+    assert_eq!(store.heads(&BTreeSet::from([key.clone()])).await.unwrap()[&key].current, entry(2));
+    let left = request(&engine, "GetItem", r#"{"TableName":"orders","Key":{"k":{"S":"a"}}}"#).await;
+    assert!(left.contains("theirs"), "{left}");
+    engine.stop().await.unwrap();
+}
+
+fn version(micros: u64) -> Version {
+    Version::new(Timestamp::from_micros(micros), TransactionId::from_bits(1))
+}
