@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use aft_extension::session::{Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, SessionError};
 use aft_protocol::id::{AttemptNumber, RequestId, TransactionId};
-use aft_protocol::wire::ErrorCode;
+use aft_protocol::limits;
+use aft_protocol::record::Response;
+use aft_protocol::wire::{Begin, ErrorCode};
 use aft_store::ErrorKind;
 use aft_store::faults::{Call, Fault};
 use aft_store::memory::Memory;
@@ -377,4 +379,23 @@ async fn a_commit_never_outlives_its_invocation() {
         let limit = Duration::from_millis(DEADLINE_MS);
         tokio::time::timeout(limit, sandbox.commit(9, "ok")).await.expect("an answer in time");
     }
+}
+
+/// R-COMMIT-9 for what the user does not write but the record keeps.
+#[tokio::test(start_paused = true)]
+async fn what_only_people_read_is_bounded() {
+    let store = Memory::new();
+    let sandbox = Sandbox::new(&store, 1);
+    let begin = Begin { origin: "é".repeat(1_000), ..sandbox.event(1, AttemptNumber::FIRST) };
+    sandbox.session.begin(begin).await.unwrap();
+    sandbox.put(1, "a", "1");
+    assert_eq!(sandbox.commit(1, "ok").await, CommitResult::Committed);
+    assert_eq!(store.all_records()[0].origin.len(), limits::ORIGIN_BYTES);
+
+    sandbox.begin(2).await;
+    sandbox.put(2, "b", "2");
+    let response = Response { content_type: Some("x".repeat(257)), body: "ok".into() };
+    let result = sandbox.session.commit(TransactionId::from_bits(2), AttemptNumber::FIRST, response).await.unwrap();
+    assert!(matches!(result, CommitResult::Failed(ErrorCode::InvalidContentType, _)), "{result:?}");
+    assert_eq!(stored(&store, "b"), None);
 }

@@ -64,6 +64,12 @@ pub enum Refusal {
         /// What it would have buffered.
         bytes: usize,
     },
+    /// R-COMMIT-9, likewise.
+    #[error("the transaction would write {keys} keys; at most {} are allowed", limits::TRANSACTION_KEYS)]
+    TooManyKeys {
+        /// What it would have written.
+        keys: usize,
+    },
 }
 
 /// What an attempt sees of a key.
@@ -189,7 +195,7 @@ impl Attempt {
     /// Buffers writes: all of them or, if they are refused, none.
     ///
     /// # Errors
-    /// [`Refusal::NotOpen`], or [`Refusal::TooLarge`] (R-COMMIT-9).
+    /// [`Refusal::NotOpen`]; [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`] (R-COMMIT-9).
     pub fn write(&mut self, writes: Writes) -> Result<(), Refusal> {
         self.check_open()?;
         let mut bytes = self.buffered_bytes;
@@ -199,6 +205,10 @@ impl Attempt {
         }
         if bytes > limits::TRANSACTION_BYTES {
             return Err(Refusal::TooLarge { bytes });
+        }
+        let keys = self.writes.len() + writes.keys().filter(|key| !self.writes.contains_key(key)).count();
+        if keys > limits::TRANSACTION_KEYS {
+            return Err(Refusal::TooManyKeys { keys });
         }
         self.buffered_bytes = bytes;
         for (key, value) in writes {
@@ -258,4 +268,93 @@ impl Attempt {
 
 fn size(key: &Key, value: Option<&Value>) -> usize {
     key.as_str().len() + value.map_or(0, |value| value.bytes().len() + value.content_type().as_str().len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Attempt, Identity, Phase, Refusal, Seen};
+    use crate::id::{AttemptNumber, Fingerprint, TransactionId};
+    use crate::key::Key;
+    use crate::limits;
+    use crate::record::Writes;
+    use crate::value::{ContentType, Value};
+
+    fn attempt() -> Attempt {
+        Attempt::new(Identity {
+            transaction: TransactionId::from_bits(1),
+            number: AttemptNumber::FIRST,
+            fingerprint: Fingerprint::of(b"{}"),
+            origin: "test/r-1".to_owned(),
+        })
+    }
+
+    fn key(text: &str) -> Key {
+        Key::new(text).unwrap()
+    }
+
+    fn write(text: &str, bytes: usize) -> Writes {
+        let value = Value::new(vec![0; bytes], ContentType::new("a/b").unwrap()).unwrap();
+        Writes::from([(key(text), Some(value))])
+    }
+
+    /// R-COMMIT-9: refused at the write, with nothing changed; overwriting gives room back.
+    #[test]
+    fn a_write_over_the_limit_changes_nothing() {
+        let mut attempt = attempt();
+        let most = limits::TRANSACTION_BYTES / limits::VALUE_BYTES;
+        for n in 0..most {
+            attempt.write(write(&n.to_string(), limits::VALUE_BYTES)).unwrap();
+        }
+        let before = attempt.buffered_bytes();
+        attempt.write(write("a", 64_000)).unwrap();
+        assert!(matches!(attempt.write(write("b", 2_000)), Err(Refusal::TooLarge { .. })));
+        assert_eq!(attempt.recall(&key("b")), Ok(None));
+        attempt.write(write("a", 0)).unwrap();
+        assert_eq!(attempt.buffered_bytes(), before + "a".len() + "a/b".len());
+        attempt.write(write("b", 2_000)).unwrap();
+    }
+
+    /// R-COMMIT-9 for many small keys.
+    #[test]
+    fn a_transaction_writes_a_limited_number_of_keys() {
+        let mut attempt = attempt();
+        let keys = |range: std::ops::Range<usize>| range.map(|n| (key(&n.to_string()), None)).collect::<Writes>();
+        attempt.write(keys(0..limits::TRANSACTION_KEYS)).unwrap();
+        attempt.write(keys(0..1)).unwrap();
+        let one_more = attempt.write(keys(limits::TRANSACTION_KEYS..limits::TRANSACTION_KEYS + 1));
+        assert_eq!(one_more, Err(Refusal::TooManyKeys { keys: limits::TRANSACTION_KEYS + 1 }));
+    }
+
+    /// R-COMMIT-8: what was buffered is gone with the attempt, and a closed attempt takes nothing.
+    #[test]
+    fn a_closed_attempt_has_nothing_and_takes_nothing() {
+        let mut attempt = attempt();
+        attempt.write(write("a", 1)).unwrap();
+        attempt.close();
+        assert_eq!((attempt.writes(), attempt.buffered_bytes()), (0, 0));
+        assert_eq!(attempt.write(write("a", 1)), Err(Refusal::NotOpen(Phase::Closed)));
+        assert_eq!(attempt.recall(&key("a")), Err(Refusal::NotOpen(Phase::Closed)));
+        assert_eq!(attempt.start_commit(), Err(Refusal::NotOpen(Phase::Closed)));
+    }
+
+    #[test]
+    fn the_writes_leave_once() {
+        let mut attempt = attempt();
+        attempt.write(write("a", 1)).unwrap();
+        assert_eq!(attempt.start_commit().unwrap().len(), 1);
+        assert_eq!(attempt.start_commit(), Err(Refusal::NotOpen(Phase::Committing)));
+    }
+
+    #[test]
+    fn each_own_write_has_an_etag_of_its_own() {
+        let mut attempt = attempt();
+        let mut etags = Vec::new();
+        for _ in 0..2 {
+            attempt.write(write("a", 1)).unwrap();
+            etags.push(attempt.recall(&key("a")).unwrap().and_then(|seen| seen.etag()));
+        }
+        assert_ne!(etags[0], etags[1]);
+        attempt.write(Writes::from([(key("a"), None)])).unwrap();
+        assert!(matches!(attempt.recall(&key("a")), Ok(Some(Seen::Written(None, 3)))));
+    }
 }

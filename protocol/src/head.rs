@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::key::Key;
-use crate::limits;
 use crate::value::Value;
 use crate::version::Version;
 
@@ -28,16 +27,6 @@ impl Cowritten {
     #[must_use]
     pub fn none() -> Self {
         Self::Keys(Arc::default())
-    }
-
-    /// What a head carries for a key whose transaction wrote `others` too: the list, or a marker if it is long.
-    #[must_use]
-    pub fn for_head(others: BTreeSet<Key>) -> Self {
-        if others.iter().map(|key| key.as_str().len()).sum::<usize>() > limits::COWRITTEN_BYTES {
-            Self::InRecord
-        } else {
-            Self::Keys(Arc::new(others))
-        }
     }
 }
 
@@ -101,11 +90,8 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::{Cowritten, Entry, Head};
     use crate::id::TransactionId;
-    use crate::key::Key;
     use crate::version::{Timestamp, Version};
 
     fn version(micros: u64) -> Version {
@@ -132,13 +118,5 @@ mod tests {
         assert_eq!(head.older, [version(5), version(4), version(3), version(2)]);
         assert!(!head.reaches_birth());
         assert!(Head::absent().moved_to(entry(1)).unwrap().reaches_birth());
-    }
-
-    #[test]
-    fn a_long_cowritten_list_is_left_to_the_record() {
-        let keys =
-            |count: usize| (0..count).map(|n| Key::new(format!("key-{n:060}")).unwrap()).collect::<BTreeSet<_>>();
-        assert!(matches!(Cowritten::for_head(keys(32)), Cowritten::Keys(list) if list.len() == 32));
-        assert_eq!(Cowritten::for_head(keys(33)), Cowritten::InRecord);
     }
 }

@@ -11,12 +11,16 @@ pub const VALUE_BYTES: usize = 192 * 1_024;
 pub const CONTENT_TYPE_BYTES: usize = 256;
 /// Largest sum of keys and values that one transaction may buffer, and so write.
 pub const TRANSACTION_BYTES: usize = 4 * 1_024 * 1_024;
+/// Most keys that one transaction may write.
+pub const TRANSACTION_KEYS: usize = 10_000;
 /// Most keys in one batch request; DynamoDB's BatchGetItem takes as many.
 pub const BATCH_KEYS: usize = 100;
 /// Largest body of a batch request: a full transaction in base64 with its keys.
 pub const BATCH_BODY_BYTES: usize = 8 * 1_024 * 1_024;
 /// Largest response of a function: Lambda's 6 MiB and 100 bytes.
 pub const RESPONSE_BYTES: usize = 6 * 1_024 * 1_024 + 100;
+/// Longest origin (function and request, for people) that a record keeps; a longer one is cut.
+pub const ORIGIN_BYTES: usize = 512;
 /// Longest cowritten list that a head carries, as bytes of its keys; a longer one is read from the commit record.
 pub const COWRITTEN_BYTES: usize = 2 * 1_024;
 /// What a commit record's own item may hold of values and response; the rest goes to chunks of at most this size.

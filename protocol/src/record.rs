@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::head::{Cowritten, Entry};
 use crate::id::{Fingerprint, Nonce, SandboxId, TransactionId};
 use crate::key::Key;
+use crate::limits;
 use crate::value::Value;
 use crate::version::Version;
 
@@ -64,13 +65,56 @@ impl CommitRecord {
 
     /// The entries that applying this record gives to heads: as [`Self::entry`], with long lists left to the record.
     pub fn head_entries(&self) -> impl Iterator<Item = (&Key, Entry)> {
-        self.writes.iter().map(|(key, value)| {
-            let cowritten = Cowritten::for_head(self.others(key));
+        let bytes: usize = self.writes.keys().map(|key| key.as_str().len()).sum();
+        self.writes.iter().map(move |(key, value)| {
+            // Measured before it is made: thousands of keys would be thousands of long lists.
+            let fits = bytes - key.as_str().len() <= limits::COWRITTEN_BYTES;
+            let cowritten = if fits { Cowritten::Keys(Arc::new(self.others(key))) } else { Cowritten::InRecord };
             (key, Entry { version: self.version, value: value.clone(), cowritten })
         })
     }
 
     fn others(&self, key: &Key) -> BTreeSet<Key> {
         self.writes.keys().filter(|other| *other != key).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{CommitRecord, Response, Writes};
+    use crate::head::Cowritten;
+    use crate::id::{Fingerprint, Nonce, SandboxId, TransactionId};
+    use crate::key::Key;
+    use crate::version::{Timestamp, Version};
+
+    fn record(keys: usize) -> CommitRecord {
+        let key = |n| Key::new(format!("key-{n:060}")).unwrap();
+        CommitRecord {
+            version: Version::new(Timestamp::from_micros(1), TransactionId::from_bits(1)),
+            nonce: Nonce::from_bits(1),
+            writes: (0..keys).map(|n| (key(n), None)).collect::<Writes>(),
+            response: Response { content_type: None, body: Bytes::new() },
+            fingerprint: Fingerprint::from_bits(0),
+            origin: String::new(),
+            sandbox: SandboxId::from_bits(0),
+            applied_through: Version::ZERO,
+            expires_at_seconds: 0,
+        }
+    }
+
+    #[test]
+    fn a_long_cowritten_list_is_left_to_the_record() {
+        let lists = |keys| record(keys).head_entries().map(|(_, entry)| entry.cowritten).collect::<Vec<_>>();
+        assert!(lists(33).iter().all(|list| matches!(list, Cowritten::Keys(others) if others.len() == 32)));
+        assert!(lists(34).iter().all(|list| *list == Cowritten::InRecord));
+    }
+
+    #[test]
+    fn an_entry_straight_from_the_record_always_has_the_whole_list() {
+        let record = record(34);
+        let key = record.writes.keys().next().unwrap();
+        assert!(matches!(record.entry(key).unwrap().cowritten, Cowritten::Keys(others) if others.len() == 33));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use aft_protocol::attempt::{Identity, Phase, Refusal};
 use aft_protocol::id::{AttemptNumber, Nonce, TransactionId};
+use aft_protocol::limits;
 use aft_protocol::record::{CommitRecord, Response, Writes};
 use aft_protocol::version::Version;
 use aft_protocol::wire::ErrorCode;
@@ -75,6 +76,12 @@ impl<S: Store> Session<S> {
             }
             Err(refusal) => return CommitResult::Failed(ErrorCode::TransactionClosed, refusal.to_string()),
         };
+        if response.content_type.as_ref().is_some_and(|text| text.len() > limits::CONTENT_TYPE_BYTES) {
+            open.attempt().close();
+            let most = limits::CONTENT_TYPE_BYTES;
+            let detail = format!("the response's content type has more than {most} bytes; nothing was written");
+            return CommitResult::Failed(ErrorCode::InvalidContentType, detail);
+        }
         let records_nothing = writes.is_empty() && (discarded || !self.inner.behaviour.memoize_always);
         let result = if records_nothing {
             self.commit_nothing(open).await

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aft_protocol::attempt::{Attempt, Identity, Phase, Refusal};
 use aft_protocol::id::{AttemptNumber, RequestId, SandboxId, TransactionId};
+use aft_protocol::limits;
 use aft_protocol::record::{CommitRecord, Response};
 use aft_protocol::version::{Clock, Version};
 use aft_protocol::wire::Begin;
@@ -248,8 +249,12 @@ impl<S: Store> Session<S> {
             DuplicateCheck::Parallel => Some(self.look_up(transaction, deadline)),
             DuplicateCheck::CommitOnly => None,
         };
-        let identity =
-            Identity { transaction, number: begin.attempt, fingerprint: begin.fingerprint, origin: begin.origin };
+        let identity = Identity {
+            transaction,
+            number: begin.attempt,
+            fingerprint: begin.fingerprint,
+            origin: cut(begin.origin, limits::ORIGIN_BYTES),
+        };
         let attempt = Mutex::new(Attempt::new(identity));
         let open = Arc::new(Open { request: begin.request, deadline, attempt, look_up });
         let earlier = self.change(|state| state.open.insert(transaction, open));
@@ -436,9 +441,15 @@ pub struct Named {
     pub attempt: Option<AttemptNumber>,
 }
 
+/// The text, or as much of it as fits in `most` bytes.
+fn cut(mut text: String, most: usize) -> String {
+    text.truncate(text.floor_char_boundary(most));
+    text
+}
+
 fn refused(refusal: Refusal) -> SessionError {
     match refusal {
-        Refusal::TooLarge { .. } => SessionError::TooLarge(refusal),
+        Refusal::TooLarge { .. } | Refusal::TooManyKeys { .. } => SessionError::TooLarge(refusal),
         Refusal::NotOpen(phase) => SessionError::Closed(match phase {
             Phase::Open => "it is open",
             Phase::Doomed => "an earlier read found no compatible version; let the handler fail, and it is run again",

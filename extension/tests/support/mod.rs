@@ -109,7 +109,12 @@ impl Sandbox {
     }
 
     pub async fn try_begin(&self, transaction: u128, attempt: AttemptNumber) -> Result<Begun, SessionError> {
-        let begin = Begin {
+        self.session.begin(self.event(transaction, attempt)).await
+    }
+
+    /// What the shim says at the start of an attempt.
+    pub fn event(&self, transaction: u128, attempt: AttemptNumber) -> Begin {
+        Begin {
             request: RequestId::new(format!("r-{transaction}")),
             transaction: TransactionId::from_bits(transaction),
             attempt,
@@ -117,8 +122,7 @@ impl Sandbox {
             origin: format!("test/r-{transaction}"),
             // The epoch of `sources`, and time enough; Lambda's clock is not skewed.
             deadline_ms: 1_000_000 + u64::try_from(self.start.elapsed().as_millis()).unwrap() + DEADLINE_MS,
-        };
-        self.session.begin(begin).await
+        }
     }
 
     pub fn put(&self, transaction: u128, key: &str, value: &str) {

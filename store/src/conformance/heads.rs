@@ -248,8 +248,7 @@ pub async fn the_largest_head_fits<S: Store>(world: &World<S>) -> Outcome {
     };
     let longest_list: BTreeSet<Key> = short_keys.take_while(fits).map(Key::new).collect::<Result<_, _>>()?;
     assert!(longest_list.len() > 1_000, "{}", longest_list.len());
-    let cowritten = Cowritten::for_head(longest_list);
-    assert_ne!(cowritten, Cowritten::InRecord);
+    let cowritten = Cowritten::Keys(Arc::new(longest_list));
     let largest = |number: u64| {
         let content_type = ContentType::new(&"c".repeat(limits::CONTENT_TYPE_BYTES))?;
         let value = Value::new(noise(limits::VALUE_BYTES, number), content_type)?;

@@ -1,6 +1,6 @@
 //! What every store must pass. An engine's test names a store, and [`crate::conformance!`] makes one test per case:
 //!
-//! ```ignore
+//! ```text
 //! mod memory {
 //!     aft_store::conformance!(async { aft_store::memory::Memory::new() });
 //! }

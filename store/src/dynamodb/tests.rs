@@ -226,3 +226,22 @@ async fn the_probe_reports_both_tables_in_one_line() {
         assert!(text.contains(word), "{word:?} in {text:?}");
     }
 }
+
+/// R-READ-5: strong by default, eventual on request; commit records always strong, because a duplicate must be found.
+#[tokio::test]
+async fn heads_are_read_as_consistently_as_asked_and_records_always_strongly() {
+    let strong = |request: &fake::Request| request.body.contains(r#""ConsistentRead":true"#);
+    let heads = Fake::start(move |request| match request.operation.as_str() {
+        "GetItem" if strong(request) => Answer::empty(),
+        _ => Answer::Reply(400, "a read that is not strong".to_owned()),
+    })
+    .await;
+    let (eventual, strong) =
+        (Config { reads: ReadConsistency::Eventual, ..config(&heads.endpoint) }, config(&heads.endpoint));
+    let keys = BTreeSet::from([Key::new("a").unwrap()]);
+    assert!(DynamoDb::new(&strong).heads(&keys).await.is_ok());
+    assert!(DynamoDb::new(&eventual).heads(&keys).await.is_err(), "an eventual read costs half");
+    for config in [strong, eventual] {
+        assert!(DynamoDb::new(&config).records(&BTreeSet::from([transaction()])).await.is_ok());
+    }
+}

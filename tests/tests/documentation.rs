@@ -1,0 +1,161 @@
+//! Documentation that repeats the code must not drift from it.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aft_protocol::wire::{ErrorCode, route};
+use aft_protocol::{limits, settings};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The cells of a Markdown table's rows whose first cell satisfies `wanted`.
+fn rows(text: &str, wanted: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    text.lines().filter(|line| line.starts_with('|')).map(cells).filter(|row| wanted(&row[0])).collect()
+}
+
+#[test]
+fn every_setting_is_documented_as_it_is() {
+    let documented = rows(&read("docs/configuration.md"), |cell| cell.starts_with("`AFT_"));
+    let quoted = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+    let actual: Vec<Vec<String>> = settings::ALL
+        .iter()
+        .map(|setting| {
+            vec![quoted(setting.name), quoted(setting.default), setting.allowed.to_owned(), setting.purpose.to_owned()]
+        })
+        .collect();
+    assert_eq!(documented, actual);
+}
+
+#[test]
+fn every_error_code_has_a_page_and_every_page_a_code() {
+    let pages: BTreeSet<String> = fs::read_dir(root().join("docs/errors"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "README.md")
+        .collect();
+    let codes: BTreeSet<String> = ErrorCode::ALL.iter().map(|code| format!("{code}.md")).collect();
+    assert_eq!(pages, codes);
+    let list = read("docs/errors/README.md");
+    for code in ErrorCode::ALL {
+        let page = read(&format!("docs/errors/{code}.md"));
+        assert!(page.starts_with(&format!("# `{code}` ({})\n", code.status())), "{code}: {page}");
+        assert!(page.contains(code.title()) && page.contains("## What to do"), "{code}");
+        assert!(list.contains(&format!("| [`{code}`]({code}.md) | {} | {} |", code.status(), code.title())), "{code}");
+    }
+}
+
+#[test]
+fn every_limit_is_documented_as_it_is() {
+    let text = read("docs/limits.md");
+    for (name, value) in [
+        ("KEY_BYTES", limits::KEY_BYTES),
+        ("VALUE_BYTES", limits::VALUE_BYTES),
+        ("CONTENT_TYPE_BYTES", limits::CONTENT_TYPE_BYTES),
+        ("TRANSACTION_BYTES", limits::TRANSACTION_BYTES),
+        ("TRANSACTION_KEYS", limits::TRANSACTION_KEYS),
+        ("BATCH_KEYS", limits::BATCH_KEYS),
+        ("BATCH_BODY_BYTES", limits::BATCH_BODY_BYTES),
+        ("RESPONSE_BYTES", limits::RESPONSE_BYTES),
+        ("ORIGIN_BYTES", limits::ORIGIN_BYTES),
+        ("COWRITTEN_BYTES", limits::COWRITTEN_BYTES),
+        ("RECORD_ITEM_BYTES", limits::RECORD_ITEM_BYTES),
+    ] {
+        let row = text.lines().find(|line| line.contains(&format!("`{name}`")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not documented"));
+        let number = row.split('|').nth(2).unwrap().trim().split(' ').next().unwrap().replace(',', "");
+        assert_eq!(number, value.to_string(), "{name}");
+    }
+    let constants = read("protocol/src/limits.rs").matches("pub const ").count();
+    assert_eq!(constants, 11, "a limit was added: document and list it here");
+}
+
+/// Every rule that the protocol document promises is cited by a test; what is not built yet says so.
+#[test]
+fn every_rule_is_cited_by_the_code() {
+    let document = read("docs/protocol.md");
+    let rules: BTreeSet<&str> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("* **")?.split("**").next())
+        .filter(|rule| rule.starts_with("R-"))
+        .collect();
+    assert!(rules.len() > 15, "{rules:?}");
+    let mut tests = String::new();
+    for file in [
+        "extension/tests/commit_rules.rs",
+        "extension/tests/read_rules.rs",
+        "protocol/src/atomic_read/tests.rs",
+        "protocol/src/attempt.rs",
+        "protocol/src/head.rs",
+        "protocol/src/version.rs",
+        "store/src/dynamodb/tests.rs",
+    ] {
+        tests += &read(file);
+    }
+    for folder in ["store/src/conformance"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            tests += &fs::read_to_string(entry.unwrap().path()).unwrap();
+        }
+    }
+    for rule in rules {
+        assert!(tests.contains(rule), "{rule} has no test");
+    }
+}
+
+#[test]
+fn the_readme_names_every_route() {
+    let readme = read("README.md");
+    for path in [
+        "/v1/kv/{key}",
+        route::BATCH_GET,
+        route::BATCH_WRITE,
+        route::TRANSACTION,
+        route::ABORT,
+        route::HEALTH,
+        route::OPENAPI,
+    ] {
+        assert!(readme.contains(path), "{path}");
+    }
+}
+
+/// Every Rust source of the workspace, in one text.
+fn sources() -> String {
+    fn collect(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if path.is_dir() && !hidden && !path.ends_with("target") {
+                collect(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                *text += &fs::read_to_string(&path).unwrap();
+            }
+        }
+    }
+    let mut text = String::new();
+    collect(&root(), &mut text);
+    text
+}
+
+#[test]
+fn every_test_that_the_documents_name_exists() {
+    let sources = sources();
+    for document in ["docs/failure-modes.md", "docs/limits.md"] {
+        let text = read(document);
+        let quoted = text.split('`').skip(1).step_by(2);
+        let tests: Vec<_> = quoted
+            .filter(|name| name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+            .collect();
+        assert!(tests.len() >= 6, "{document} names only {tests:?}");
+        for name in tests {
+            assert!(sources.contains(&format!("fn {name}(")), "{document} names {name}, which does not exist");
+        }
+    }
+}
