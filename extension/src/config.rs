@@ -55,6 +55,7 @@ impl Config {
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Faults> {
         let mut reader = Reader::new(variables);
         let enabled = reader.flag(&settings::ENABLED);
+        let disabled = reader.text(&settings::ENABLED) == Some("false");
         let config = Self {
             enabled,
             port: port(&mut reader),
@@ -64,8 +65,11 @@ impl Config {
             store: store(&mut reader, enabled),
         };
         reader.parsed(&settings::LOG, LogLevel::parse);
-        reader.finish()?;
-        Ok(config)
+        match reader.finish() {
+            // What switches everything off must work whatever else is wrong.
+            Err(_) if disabled => Ok(config),
+            finished => finished.map(|()| config),
+        }
     }
 }
 
@@ -190,7 +194,8 @@ mod tests {
 
     #[test]
     fn a_disabled_extension_needs_nothing() {
-        let disabled = [("AFT_ENABLED".to_owned(), "false".to_owned())];
+        let disabled = [("AFT_ENABLED", "false"), ("AFT_PORT", "none"), ("AFT_TYPO", "x")];
+        let disabled = disabled.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert!(!Config::read(disabled).unwrap().enabled);
     }
 

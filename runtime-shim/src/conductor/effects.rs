@@ -1,0 +1,179 @@
+//! What each state of the machine asks for.
+
+use aft_protocol::wire::Begin;
+use hyper::header::CONTENT_TYPE;
+
+use super::open::{Fault, Open};
+use super::{Child, Conductor};
+use crate::coordinator::{Answer, ControlError};
+use crate::error::AppError;
+use crate::invocation::{Event, State};
+use crate::retry::{self, Cause, Decision};
+use crate::{clock, platform};
+
+impl Conductor {
+    /// Does what the invocation's state says, until it waits for the runtime or is over.
+    pub(super) async fn conduct(&mut self, mut open: Box<Open>) -> Result<(), AppError> {
+        loop {
+            let event = match open.state() {
+                State::Beginning => self.begin(&mut open).await,
+                State::Begun | State::Delivered => {
+                    if !self.hand(&open) {
+                        self.open = Some(open);
+                        return Ok(());
+                    }
+                    Event::Handed
+                }
+                State::Responded => open.check(),
+                State::Committing => self.commit(&mut open).await,
+                State::Aborting(cause) => self.abort(&mut open, cause).await,
+                State::Redeliver => self.redeliver(&mut open)?,
+                State::Released(whose) => {
+                    self.release(*open, whose).await;
+                    return Ok(());
+                }
+                State::Failed(failure) => {
+                    self.report(*open, failure).await;
+                    return Ok(());
+                }
+            };
+            open.step(event)?;
+        }
+    }
+
+    /// The handler runs only in an attempt that has begun.
+    async fn begin(&mut self, open: &mut Open) -> Event {
+        if open.delivery.is_durable_execution() {
+            let message = "this is a durable function, whose events cannot be delivered again: AFT does not support it; \
+                           set AFT_ENABLED=false";
+            open.fault = Some(Fault { kind: "Aft.DurableFunction", message: message.to_owned() });
+            return Event::NotBegun;
+        }
+        let begin = Begin {
+            request: open.delivery.request().clone(),
+            transaction: open.transaction,
+            attempt: open.attempt,
+            fingerprint: open.fingerprint,
+            origin: format!("{} {}", self.function, open.delivery.request()),
+            deadline_ms: open.delivery.deadline_ms(),
+        };
+        let why = match self.coordinator.begin(&begin).await {
+            Ok(Answer::Opened) => return Event::Opened,
+            Ok(Answer::Duplicate(recorded)) => {
+                open.recorded = Some(recorded);
+                return Event::Duplicate;
+            }
+            Ok(Answer::Failed(detail) | Answer::Conflict(detail) | Answer::Unknown(detail)) => detail,
+            Ok(answer @ (Answer::Committed | Answer::Aborted)) => unfit(&answer),
+            Err(error) => error.to_string(),
+        };
+        let message = format!("no attempt could begin, and the handler did not run: {why}");
+        open.fault = Some(Fault { kind: "Aft.BeginFailed", message });
+        Event::NotBegun
+    }
+
+    /// Gives the event to the runtime, if it waits for one.
+    fn hand(&mut self, open: &Open) -> bool {
+        let waiting = self.waiting.take();
+        let handed = waiting.is_some_and(|waiting| waiting.reply.send(open.delivery.response()).is_ok());
+        if handed {
+            self.idle_deaths = 0;
+        }
+        handed
+    }
+
+    async fn commit(&mut self, open: &mut Open) -> Event {
+        let Some((head, Some(body))) = &open.posted else { return Event::Unknown };
+        let content_type = head.headers.get(CONTENT_TYPE).cloned();
+        let answer = self.coordinator.commit(open.transaction, open.attempt, content_type, body.data.clone()).await;
+        let (cause, why) = match answer {
+            Ok(Answer::Committed) => return Event::Committed,
+            Ok(Answer::Duplicate(recorded)) => {
+                open.recorded = Some(recorded);
+                return Event::Duplicate;
+            }
+            Ok(Answer::Conflict(detail)) => (Cause::Conflict, detail),
+            Ok(Answer::Failed(detail)) => (Cause::CommitFailed, detail),
+            Err(error @ ControlError::NotSent) => (Cause::CommitFailed, error.to_string()),
+            Ok(Answer::Unknown(detail)) => return unknown(open, detail),
+            Ok(answer @ (Answer::Opened | Answer::Aborted)) => return unknown(open, unresolved(&unfit(&answer))),
+            Err(error) => return unknown(open, unresolved(&error.to_string())),
+        };
+        let kind = if cause == Cause::Conflict { "Aft.Conflict" } else { "Aft.CommitFailed" };
+        let decision = self.decide(open, cause);
+        let message = format!("{cause}, nothing was written: {why}");
+        open.fault = Some(Fault { kind, message });
+        if cause == Cause::Conflict { Event::Conflicted(decision) } else { Event::CommitFailed(decision) }
+    }
+
+    async fn abort(&mut self, open: &mut Open, cause: Cause) -> Event {
+        let why = match self.coordinator.abort(open.transaction, open.attempt).await {
+            Ok(Answer::Aborted) => return Event::Aborted(self.decide(open, cause)),
+            Ok(Answer::Duplicate(recorded)) => {
+                open.recorded = Some(recorded);
+                return Event::Duplicate;
+            }
+            Ok(Answer::Failed(detail) | Answer::Conflict(detail) | Answer::Unknown(detail)) => detail,
+            Ok(answer @ (Answer::Opened | Answer::Committed)) => unfit(&answer),
+            Err(error) => {
+                // Without the extension there is no other attempt. Nothing of this one was committed: only a commit does.
+                log_abort(open, &error.to_string());
+                return Event::Aborted(Decision::Report);
+            }
+        };
+        log_abort(open, &why);
+        Event::Aborted(self.decide(open, cause))
+    }
+
+    fn decide(&self, open: &Open, cause: Cause) -> Decision {
+        let time_left = clock::until_epoch_ms(open.delivery.deadline_ms());
+        let stopping = *self.stopping.borrow();
+        let decision = match retry::decide(open.attempt, cause, time_left, self.policy) {
+            Decision::Redeliver if stopping => Decision::Report,
+            decision => decision,
+        };
+        let follows = match decision {
+            Decision::Redeliver => "the handler runs again",
+            Decision::Report => "no other attempt follows",
+        };
+        tracing::info!(
+            transaction = %open.transaction,
+            attempt = %open.attempt,
+            "{cause}; {follows} ({} ms are left)",
+            time_left.as_millis()
+        );
+        decision
+    }
+
+    fn redeliver(&mut self, open: &mut Open) -> Result<Event, AppError> {
+        if let Some(reply) = open.reply.take() {
+            // The runtime may have gone.
+            let _ = reply.send(platform::accepted());
+        }
+        if self.child == Child::Down {
+            self.start_child()?;
+        }
+        open.next_attempt();
+        Ok(Event::NextAttempt)
+    }
+}
+
+fn log_abort(open: &Open, why: &str) {
+    tracing::warn!(transaction = %open.transaction, attempt = %open.attempt, "aborting the attempt: {why}");
+}
+
+fn unknown(open: &mut Open, message: String) -> Event {
+    open.fault = Some(Fault { kind: "Aft.OutcomeUnknown", message });
+    Event::Unknown
+}
+
+fn unresolved(why: &str) -> String {
+    format!(
+        "the transaction may have committed: {why}. Send the same request again (the same transaction ID): it is \
+         answered from the commit if there was one, and runs if there was none"
+    )
+}
+
+fn unfit(answer: &Answer) -> String {
+    format!("the extension answered {answer:?}, which is no answer to that: it is of another version")
+}

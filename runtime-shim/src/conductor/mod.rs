@@ -1,0 +1,359 @@
+//! Conducts one invocation after the other: hears messages, steps the invocation's machine, does what its state says.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | messages: calls and ends of the child, events of Lambda |
+//! | `open.rs` | the invocation that is open, and what is kept for it |
+//! | `effects.rs` | what each state of the machine asks for |
+//! | `report.rs` | the answer that Lambda gets |
+//!
+//! Everything happens in one task, one message at a time: while a commit is under way nothing else is decided, so a child
+//! that dies meanwhile changes nothing about it.
+
+mod effects;
+mod open;
+mod report;
+
+use std::process::ExitStatus;
+
+use aft_protocol::id::{RequestId, Scope};
+use hyper::{Method, StatusCode};
+use tokio::sync::watch;
+
+use crate::body::{Collected, Whole};
+use crate::coordinator::Coordinator;
+use crate::delivery::Delivery;
+use crate::error::AppError;
+use crate::invocation::{Event, State};
+use crate::message::{Call, Ending, Inbox, Message, Outbox, Reply};
+use crate::platform;
+use crate::retry::Policy;
+use crate::supervisor::Supervisor;
+use crate::upstream::{Head, Polled, Post, Upstream, UpstreamError, own_head};
+use open::Open;
+
+/// The child, as far as its calls tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Child {
+    /// There is none.
+    Down,
+    /// It has not asked for an event yet.
+    Starting,
+    /// It has.
+    Up,
+}
+
+/// The runtime's `/next` that waits for an event.
+#[derive(Debug)]
+struct Waiting {
+    head: Box<Head>,
+    reply: Reply,
+}
+
+/// Conducts.
+#[derive(Debug)]
+pub struct Conductor {
+    function: Scope,
+    policy: Policy,
+    coordinator: Coordinator,
+    upstream: Upstream,
+    supervisor: Supervisor,
+    outbox: Outbox,
+    stopping: watch::Receiver<bool>,
+    child: Child,
+    /// Some child has asked for an event: Lambda's init is over.
+    initialised: bool,
+    /// The first child said itself why it could not start.
+    init_error_posted: bool,
+    /// Children that died in a row without having taken an event.
+    idle_deaths: u32,
+    polling: bool,
+    /// Lambda's last answer to `/next` was an error: it is ending the sandbox.
+    refused: Option<StatusCode>,
+    waiting: Option<Waiting>,
+    open: Option<Box<Open>>,
+    /// The request that was answered last.
+    last: Option<RequestId>,
+}
+
+/// What a conductor works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The function's name.
+    pub function: Scope,
+    /// When another attempt starts.
+    pub policy: Policy,
+    /// The extension.
+    pub coordinator: Coordinator,
+    /// Lambda.
+    pub upstream: Upstream,
+    /// The child.
+    pub supervisor: Supervisor,
+    /// Where polls leave their answers.
+    pub outbox: Outbox,
+    /// True once the process is to end.
+    pub stopping: watch::Receiver<bool>,
+}
+
+impl Conductor {
+    /// A conductor without an invocation.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            function: parts.function,
+            policy: parts.policy,
+            coordinator: parts.coordinator,
+            upstream: parts.upstream,
+            supervisor: parts.supervisor,
+            outbox: parts.outbox,
+            stopping: parts.stopping,
+            child: Child::Down,
+            initialised: false,
+            init_error_posted: false,
+            idle_deaths: 0,
+            polling: false,
+            refused: None,
+            waiting: None,
+            open: None,
+            last: None,
+        }
+    }
+
+    /// Starts the child, and conducts until there is nothing more to conduct. Returns the process's exit code.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn run(mut self, mut inbox: Inbox) -> Result<u8, AppError> {
+        self.start_child()?;
+        while let Some(message) = inbox.recv().await {
+            let over = match message {
+                Message::Called { child, call, reply } => {
+                    // Not the living child: dropping the reply closes its connection.
+                    if self.child != Child::Down && self.supervisor.is_newest(child) {
+                        self.called(call, reply).await?;
+                    }
+                    None
+                }
+                Message::Exited { child, status } if self.supervisor.is_newest(child) => self.exited(status).await?,
+                Message::Exited { .. } => None,
+                Message::Polled(polled) => self.polled(polled).await?,
+            };
+            if let Some(code) = over {
+                return Ok(code);
+            }
+        }
+        // Not reached: this conductor holds an outbox.
+        Ok(0)
+    }
+
+    fn start_child(&mut self) -> Result<(), AppError> {
+        self.supervisor.spawn().map_err(AppError::Spawn)?;
+        self.child = Child::Starting;
+        Ok(())
+    }
+
+    async fn called(&mut self, call: Call, reply: Reply) -> Result<(), AppError> {
+        match call {
+            Call::Next { head } => {
+                self.child = Child::Up;
+                self.initialised = true;
+                self.waiting = Some(Waiting { head, reply });
+                match self.open.take() {
+                    Some(open) => self.conduct(open).await?,
+                    None => self.poll(),
+                }
+            }
+            Call::End { ending, request, head, body } => match self.refusal(&request, &head) {
+                Some((status, kind, message)) => {
+                    tracing::warn!(request = %request, "refusing the runtime's {}: {message}", head.uri.path());
+                    // The runtime may have gone.
+                    let _ = reply.send(platform::refused(status, kind, message));
+                }
+                None => self.ended(ending, *head, body, reply).await?,
+            },
+            Call::InitError(post) => self.init_failed(*post, reply).await,
+        }
+        Ok(())
+    }
+
+    /// Why the runtime may not end this request now, in Lambda's words; `None` if it may.
+    fn refusal(&self, request: &RequestId, head: &Head) -> Option<(StatusCode, &'static str, &'static str)> {
+        let invalid_id = (StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID");
+        let invalid_state = (StatusCode::FORBIDDEN, "InvalidStateTransition", "State transition is not allowed");
+        let stale = (StatusCode::GONE, "InvalidInvocationID", "The invocation is over");
+        let Some(open) = &self.open else {
+            return Some(if self.last.as_ref() == Some(request) { invalid_state } else { invalid_id });
+        };
+        let named = head.headers.get(&platform::INVOCATION_ID);
+        if named.is_some() && open.delivery.invocation().is_some() && named != open.delivery.invocation() {
+            // First, because a retry of Lambda's has the same request ID as the invocation that it follows.
+            return Some(stale);
+        }
+        if open.delivery.request() != request {
+            return Some(invalid_id);
+        }
+        (open.state() != State::Delivered).then_some(invalid_state)
+    }
+
+    async fn ended(&mut self, ending: Ending, head: Head, body: Collected, reply: Reply) -> Result<(), AppError> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let event = match ending {
+            Ending::Response => Event::Responded,
+            Ending::Error => Event::HandlerFailed,
+        };
+        let body = match (ending, body) {
+            (_, Collected::Whole(body)) => Some(body),
+            (Ending::Response, Collected::TooLarge) => None,
+            (Ending::Error, Collected::TooLarge) => Some(Whole::from(platform::posted_error(
+                "Aft.ErrorTooLarge",
+                "the runtime's own error is larger than Lambda takes",
+            ))),
+        };
+        open.answered(head, body, reply);
+        open.step(event)?;
+        self.conduct(open).await
+    }
+
+    /// A child cannot start, and says why.
+    async fn init_failed(&mut self, post: Post, reply: Reply) {
+        if !self.initialised {
+            let answer = self.upstream.post(&post).await.unwrap_or_else(|error| {
+                tracing::error!("posting the runtime's init error: {error}");
+                platform::refused(StatusCode::BAD_GATEWAY, "Aft.RuntimeApi", &error.to_string())
+            });
+            self.init_error_posted = true;
+            // The runtime may have gone.
+            let _ = reply.send(answer);
+            return;
+        }
+        tracing::warn!("the runtime could not start again: {}", String::from_utf8_lossy(&post.body.data));
+        if let Some(open) = &mut self.open {
+            open.init_error = Some(post);
+        }
+        // The runtime may have gone.
+        let _ = reply.send(platform::accepted());
+    }
+
+    async fn exited(&mut self, status: Option<ExitStatus>) -> Result<Option<u8>, AppError> {
+        let was = std::mem::replace(&mut self.child, Child::Down);
+        self.waiting = None;
+        if *self.stopping.borrow() {
+            return Ok(Some(0));
+        }
+        let said = platform::exit_message(None, status);
+        if !self.initialised {
+            tracing::error!("the runtime ended before it asked for an event: {said}");
+            if !self.init_error_posted {
+                self.post_init_error(&said).await;
+            }
+            return Ok(Some(exit_code(status)));
+        }
+        match self.open.take() {
+            Some(open) if was == Child::Starting || open.state() == State::Delivered => {
+                self.crashed(open, was, status).await?;
+            }
+            // It had ended its attempt and not yet taken the next: nothing of the transaction's is lost.
+            Some(open) => {
+                tracing::info!("the runtime ended between two attempts, and is started again: {said}");
+                self.open = Some(open);
+                self.start_child()?;
+            }
+            None => return self.died_idle(was, &said, status),
+        }
+        Ok(None)
+    }
+
+    async fn crashed(&mut self, mut open: Box<Open>, was: Child, status: Option<ExitStatus>) -> Result<(), AppError> {
+        if was == Child::Up {
+            // Beside what follows; a child that cannot even start waits for the decision.
+            self.start_child()?;
+        }
+        open.exit = status;
+        open.step(Event::Crashed)?;
+        self.conduct(open).await
+    }
+
+    fn died_idle(&mut self, was: Child, said: &str, status: Option<ExitStatus>) -> Result<Option<u8>, AppError> {
+        if self.refused.is_some() {
+            // Told by Lambda to end, it ended.
+            return Ok(Some(exit_code(status)));
+        }
+        self.idle_deaths += 1;
+        if was == Child::Up && self.idle_deaths == 1 {
+            tracing::warn!("the runtime ended between two invocations, and is started again: {said}");
+            self.start_child()?;
+        } else {
+            tracing::warn!("the runtime ended without taking an event, and is started again with the next: {said}");
+            self.poll();
+        }
+        Ok(None)
+    }
+
+    async fn post_init_error(&self, said: &str) {
+        if let Err(error) = post_init_error(&self.upstream, "Runtime.ExitError", said).await {
+            tracing::error!("telling Lambda that the runtime did not start: {error}");
+        }
+    }
+
+    /// Asks Lambda for the next event, in the name of the child that waits for it, if one does.
+    fn poll(&mut self) {
+        if self.polling {
+            return;
+        }
+        self.polling = true;
+        let head = self.waiting.as_ref().map(|waiting| (*waiting.head).clone());
+        let (upstream, outbox) = (self.upstream.clone(), self.outbox.clone());
+        tokio::spawn(async move {
+            // Nobody hears it only when the process ends.
+            let _ = outbox.send(Message::Polled(upstream.next(head).await));
+        });
+    }
+
+    async fn polled(&mut self, polled: Result<Polled, UpstreamError>) -> Result<Option<u8>, AppError> {
+        self.polling = false;
+        match polled? {
+            Polled::Event(delivery) => {
+                self.refused = None;
+                self.deliver(delivery).await?;
+            }
+            Polled::Refused(response) => {
+                let status = response.status();
+                tracing::error!("Lambda answered {status} to /next");
+                self.refused = Some(status);
+                match self.waiting.take() {
+                    // The runtime may have gone; then its end is heard next.
+                    Some(waiting) => drop(waiting.reply.send(response)),
+                    None if self.child == Child::Down => return Err(AppError::NoMoreEvents(status)),
+                    None => {}
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn deliver(&mut self, delivery: Delivery) -> Result<(), AppError> {
+        if self.child == Child::Down {
+            self.start_child()?;
+        }
+        let open = Box::new(Open::new(delivery, &self.function));
+        self.conduct(open).await
+    }
+}
+
+/// Tells Lambda that the init failed.
+///
+/// # Errors
+/// [`UpstreamError`].
+pub async fn post_init_error(upstream: &Upstream, kind: &'static str, message: &str) -> Result<(), UpstreamError> {
+    let mut head = own_head(Method::POST, platform::INIT_ERROR);
+    head.headers = platform::error_headers(kind);
+    let body = Whole::from(platform::posted_error(kind, message));
+    upstream.post(&Post { head, body }).await.map(drop)
+}
+
+/// The child's exit code, or that of a shell for a signal.
+fn exit_code(status: Option<ExitStatus>) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.and_then(|status| status.code().or_else(|| status.signal().map(|signal| 128 + signal)));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}

@@ -1,0 +1,151 @@
+//! The state machine of one invocation: all attempts at one transaction, from the event to Lambda's answer. Pure; the
+//! conductor does what each state says and comes back with an event.
+//!
+//! ```text
+//!                begin: open          /next             /response          it fits
+//!   ► Beginning ────────────► Begun ─────────► Delivered ─────────► Responded ───────► Committing
+//!       ▲ │ │                   │               │ ▲ /next             │                  │ │ │
+//!       │ │ │ not begun   crash │  /error, crash│ └─┘ again  too large│        committed │ │ │ unknown
+//!       │ │ └───► Failed        ▼               ▼         error trailer                  │ │ └──► Failed
+//!       │ │             ▲     Aborting ◄──────────────────────────────┘                  │ │
+//!       │ │             │ report │  │                                                    ▼ │
+//!       │ │             └────────┤  └───────────────► Released ◄───────────────────────────┤
+//!       │ └──────────────────────│───────────────────────▲        duplicate                │
+//!       │                        ▼ redeliver                                               │
+//!       └─────────────────── Redeliver ◄───────────────────────────────────────────────────┘
+//!          next attempt                                conflict, failed: redeliver (or report ► Failed)
+//! ```
+//!
+//! Invariants: a response is released only from `Released`, and only a commit, or the record of an earlier one, leads
+//! there. No attempt starts before the one before it is aborted, or is known to have left no trace. `Released` and
+//! `Failed` are the ends: Lambda is told once.
+
+use crate::retry::{Cause, Decision};
+
+#[cfg(test)]
+mod tests;
+
+/// Where an invocation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The extension is to begin the attempt.
+    Beginning,
+    /// The attempt has begun; the runtime gets the event with its next `/next`.
+    Begun,
+    /// The runtime has the event.
+    Delivered,
+    /// The handler's response is here, and is to be checked.
+    Responded,
+    /// The extension is to commit.
+    Committing,
+    /// The extension is to abort the attempt.
+    Aborting(Cause),
+    /// Another attempt is to start.
+    Redeliver,
+    /// Lambda is to get a response.
+    Released(Whose),
+    /// Lambda is to get an error.
+    Failed(Failure),
+}
+
+/// Whose response is released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// This attempt's.
+    Handlers,
+    /// That of the earlier commit of the same transaction (R-COMMIT-2).
+    Recorded,
+}
+
+/// Which error Lambda gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// No attempt could begin.
+    NotBegun,
+    /// The last attempt failed.
+    Attempt(Cause),
+    /// The transaction may have committed (R-COMMIT-4).
+    Unknown,
+}
+
+/// What happens to an invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The extension has begun the attempt.
+    Opened,
+    /// The extension could not begin it.
+    NotBegun,
+    /// The extension knows the transaction's earlier commit.
+    Duplicate,
+    /// The runtime took the event.
+    Handed,
+    /// The handler's response arrived.
+    Responded,
+    /// The response can be committed and released.
+    Fits,
+    /// The response is larger than Lambda takes.
+    TooLarge,
+    /// The response ended in an error (a trailer says so).
+    Broken,
+    /// The runtime reported an error.
+    HandlerFailed,
+    /// The runtime process ended.
+    Crashed,
+    /// The transaction committed, or had nothing to commit.
+    Committed,
+    /// The attempt left no trace because of a conflict.
+    Conflicted(Decision),
+    /// The attempt left no trace because the commit failed.
+    CommitFailed(Decision),
+    /// The commit's outcome is unknown.
+    Unknown,
+    /// The attempt left no trace.
+    Aborted(Decision),
+    /// The next attempt's turn.
+    NextAttempt,
+}
+
+/// An event that cannot happen in that state: a fault of this program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{event:?} cannot happen to an invocation in state {state:?}: this is a fault of aft-runtime-shim")]
+pub struct Impossible {
+    state: State,
+    event: Event,
+}
+
+impl State {
+    /// The state after `event`.
+    ///
+    /// # Errors
+    /// [`Impossible`].
+    pub const fn on(self, event: Event) -> Result<Self, Impossible> {
+        let next = match (self, event) {
+            (Self::Beginning, Event::Opened) => Self::Begun,
+            (Self::Beginning, Event::NotBegun) => Self::Failed(Failure::NotBegun),
+            (Self::Beginning | Self::Committing | Self::Aborting(_), Event::Duplicate) => {
+                Self::Released(Whose::Recorded)
+            }
+            (Self::Begun | Self::Delivered, Event::Handed) => Self::Delivered,
+            (Self::Begun | Self::Delivered, Event::Crashed) => Self::Aborting(Cause::Crash),
+            (Self::Delivered, Event::Responded) => Self::Responded,
+            (Self::Delivered, Event::HandlerFailed) | (Self::Responded, Event::Broken) => Self::Aborting(Cause::Error),
+            (Self::Responded, Event::Fits) => Self::Committing,
+            (Self::Responded, Event::TooLarge) => Self::Aborting(Cause::TooLarge),
+            (Self::Committing, Event::Committed) => Self::Released(Whose::Handlers),
+            (Self::Committing, Event::Conflicted(decision)) => Self::after(Cause::Conflict, decision),
+            (Self::Committing, Event::CommitFailed(decision)) => Self::after(Cause::CommitFailed, decision),
+            (Self::Committing, Event::Unknown) => Self::Failed(Failure::Unknown),
+            (Self::Aborting(cause), Event::Aborted(decision)) => Self::after(cause, decision),
+            (Self::Redeliver, Event::NextAttempt) => Self::Beginning,
+            (state, event) => return Err(Impossible { state, event }),
+        };
+        Ok(next)
+    }
+
+    const fn after(cause: Cause, decision: Decision) -> Self {
+        match decision {
+            Decision::Redeliver => Self::Redeliver,
+            Decision::Report => Self::Failed(Failure::Attempt(cause)),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The whole transition table, every state with every event: what is not in the snapshot is impossible.
+
+use super::{Event, Failure, State, Whose};
+use crate::retry::{Cause, Decision};
+
+const TABLE: &str = "\
+Beginning + Opened -> Begun
+Beginning + NotBegun -> Failed(NotBegun)
+Beginning + Duplicate -> Released(Recorded)
+Begun + Handed -> Delivered
+Begun + Crashed -> Aborting(Crash)
+Delivered + Handed -> Delivered
+Delivered + Responded -> Responded
+Delivered + HandlerFailed -> Aborting(Error)
+Delivered + Crashed -> Aborting(Crash)
+Responded + Fits -> Committing
+Responded + TooLarge -> Aborting(TooLarge)
+Responded + Broken -> Aborting(Error)
+Committing + Duplicate -> Released(Recorded)
+Committing + Committed -> Released(Handlers)
+Committing + Conflicted(Redeliver) -> Redeliver
+Committing + Conflicted(Report) -> Failed(Attempt(Conflict))
+Committing + CommitFailed(Redeliver) -> Redeliver
+Committing + CommitFailed(Report) -> Failed(Attempt(CommitFailed))
+Committing + Unknown -> Failed(Unknown)
+Aborting(Error) + Duplicate -> Released(Recorded)
+Aborting(Error) + Aborted(Redeliver) -> Redeliver
+Aborting(Error) + Aborted(Report) -> Failed(Attempt(Error))
+Aborting(Crash) + Duplicate -> Released(Recorded)
+Aborting(Crash) + Aborted(Redeliver) -> Redeliver
+Aborting(Crash) + Aborted(Report) -> Failed(Attempt(Crash))
+Aborting(Conflict) + Duplicate -> Released(Recorded)
+Aborting(Conflict) + Aborted(Redeliver) -> Redeliver
+Aborting(Conflict) + Aborted(Report) -> Failed(Attempt(Conflict))
+Aborting(CommitFailed) + Duplicate -> Released(Recorded)
+Aborting(CommitFailed) + Aborted(Redeliver) -> Redeliver
+Aborting(CommitFailed) + Aborted(Report) -> Failed(Attempt(CommitFailed))
+Aborting(TooLarge) + Duplicate -> Released(Recorded)
+Aborting(TooLarge) + Aborted(Redeliver) -> Redeliver
+Aborting(TooLarge) + Aborted(Report) -> Failed(Attempt(TooLarge))
+Redeliver + NextAttempt -> Beginning
+";
+
+fn states() -> Vec<State> {
+    let mut states = vec![State::Beginning, State::Begun, State::Delivered, State::Responded, State::Committing];
+    states.extend(Cause::ALL.map(State::Aborting));
+    states.extend([State::Redeliver, State::Released(Whose::Handlers), State::Released(Whose::Recorded)]);
+    states.extend([State::Failed(Failure::NotBegun), State::Failed(Failure::Unknown)]);
+    states.extend(Cause::ALL.map(|cause| State::Failed(Failure::Attempt(cause))));
+    states
+}
+
+fn events() -> Vec<Event> {
+    let both = [Decision::Redeliver, Decision::Report];
+    let mut events = vec![Event::Opened, Event::NotBegun, Event::Duplicate, Event::Handed, Event::Responded];
+    events.extend([Event::Fits, Event::TooLarge, Event::Broken, Event::HandlerFailed, Event::Crashed]);
+    events.push(Event::Committed);
+    events.extend(both.map(Event::Conflicted));
+    events.extend(both.map(Event::CommitFailed));
+    events.push(Event::Unknown);
+    events.extend(both.map(Event::Aborted));
+    events.push(Event::NextAttempt);
+    events
+}
+
+#[test]
+fn the_table_is_the_whole_table() {
+    let mut table = String::new();
+    for state in states() {
+        for event in events() {
+            if let Ok(next) = state.on(event) {
+                table.push_str(&format!("{state:?} + {event:?} -> {next:?}\n"));
+            }
+        }
+    }
+    assert_eq!(table, TABLE);
+}
+
+#[test]
+fn a_handlers_response_is_released_only_by_a_commit() {
+    for state in states() {
+        for event in events() {
+            if state.on(event) == Ok(State::Released(Whose::Handlers)) {
+                assert_eq!((state, event), (State::Committing, Event::Committed));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_ends_are_ends() {
+    for state in states().into_iter().filter(|state| matches!(state, State::Released(_) | State::Failed(_))) {
+        for event in events() {
+            let error = state.on(event).unwrap_err();
+            assert!(error.to_string().contains("a fault of aft-runtime-shim"));
+        }
+    }
+}

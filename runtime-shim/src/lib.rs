@@ -1,0 +1,37 @@
+//! The runtime shim of AFT on Lambda: the process that Lambda starts as the runtime.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`app`] | the life of the process, from configuration to SIGTERM |
+//! | [`config`] | the one place that reads the environment |
+//! | [`invocation`] | the state machine of one invocation, pure |
+//! | [`retry`] | whether a failed attempt is followed by another, pure |
+//! | [`conductor`] | one invocation after the other: takes messages, steps the machine, does what it says |
+//! | [`coordinator`] | the control API of the extension, over a Unix socket |
+//! | [`supervisor`], [`launcher`] | the real runtime as a child process |
+//! | [`proxy`] | the Runtime API for the child, one file per route |
+//! | [`upstream`] | the client of Lambda's Runtime API |
+//! | [`delivery`] | an event that Lambda delivered, kept byte for byte |
+//! | [`message`] | what the conductor hears |
+//! | [`platform`] | the Runtime API's routes, headers and documents |
+//! | [`body`] | HTTP bodies: whole, with trailers, or streaming |
+//! | [`clock`] | the wall clock |
+//! | [`error`], [`log`] | what ends the process, and what it says |
+
+pub mod app;
+pub mod body;
+pub mod clock;
+pub mod conductor;
+pub mod config;
+pub mod coordinator;
+pub mod delivery;
+pub mod error;
+pub mod invocation;
+pub mod launcher;
+pub mod log;
+pub mod message;
+pub mod platform;
+pub mod proxy;
+pub mod retry;
+pub mod supervisor;
+pub mod upstream;

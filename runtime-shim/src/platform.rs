@@ -1,0 +1,199 @@
+//! Lambda's Runtime API, version 2018-06-01: its routes, its headers, and the documents that it answers with.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use aft_protocol::id::RequestId;
+use aft_protocol::limits;
+use bytes::Bytes;
+use hyper::header::{self, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Response, StatusCode};
+
+use crate::body::{Body, Whole};
+
+/// What every route of an invocation begins with.
+pub const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
+/// The next event.
+pub const NEXT: &str = "/2018-06-01/runtime/invocation/next";
+/// The runtime could not start.
+pub const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
+
+/// Names the request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
+/// Names one invocation for it.
+pub const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invocation-id");
+/// When Lambda ends the invocation, in milliseconds since the epoch.
+pub const DEADLINE_MS: HeaderName = HeaderName::from_static("lambda-runtime-deadline-ms");
+/// An error's type: a header of `/error`, or a trailer of a streamed response.
+pub const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
+/// `streaming`, or nothing.
+pub const RESPONSE_MODE: HeaderName = HeaderName::from_static("lambda-runtime-function-response-mode");
+
+/// The media type of a streamed HTTP response with its status and headers in front.
+const STREAMED_HTTP: &[u8] = b"application/vnd.awslambda.http-integration-response";
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// `application/json` of an error, as Lambda writes it.
+#[must_use]
+pub fn error_document(kind: &str, message: &str) -> Bytes {
+    serde_json::json!({ "errorMessage": message, "errorType": kind }).to_string().into()
+}
+
+/// `application/json` of an error, as runtimes post it.
+#[must_use]
+pub fn posted_error(kind: &str, message: &str) -> Bytes {
+    serde_json::json!({ "errorMessage": message, "errorType": kind, "stackTrace": [] }).to_string().into()
+}
+
+/// 202: the post was taken.
+#[must_use]
+pub fn accepted() -> Response<Body> {
+    json(StatusCode::ACCEPTED, Bytes::from_static(br#"{"status":"OK"}"#))
+}
+
+/// A refusal, in Lambda's form.
+#[must_use]
+pub fn refused(status: StatusCode, kind: &str, message: &str) -> Response<Body> {
+    json(status, error_document(kind, message))
+}
+
+/// 413, in Lambda's words.
+#[must_use]
+pub fn too_large() -> Response<Body> {
+    let message = format!("Exceeded maximum allowed payload size ({} bytes).", limits::RESPONSE_BYTES);
+    refused(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message)
+}
+
+fn json(status: StatusCode, document: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::Whole(document.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// The headers of an error of our own.
+#[must_use]
+pub fn error_headers(kind: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_TYPE, JSON), (ERROR_TYPE, HeaderValue::from_static(kind))])
+}
+
+/// Whether a streamed response ended in an error.
+#[must_use]
+pub fn ended_in_error(body: &Whole) -> bool {
+    body.trailers.as_ref().is_some_and(|trailers| trailers.contains_key(&ERROR_TYPE))
+}
+
+/// Whether this response's headers say that it is streamed, or its type that it must have been.
+#[must_use]
+pub fn is_streaming(headers: &HeaderMap) -> bool {
+    let mode = headers.get(&RESPONSE_MODE);
+    let kind = headers.get(CONTENT_TYPE);
+    mode.is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"streaming"))
+        || kind.is_some_and(|kind| kind.as_bytes() == STREAMED_HTTP)
+}
+
+/// Takes out the headers that belong to one connection, and a length that is not the body's.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap, length: Option<usize>) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|names| names.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let ours = [header::CONNECTION, header::TRANSFER_ENCODING, header::TE, header::UPGRADE];
+    let others = ["keep-alive", "proxy-connection"].map(HeaderName::from_static);
+    for name in named.into_iter().chain(ours).chain(others) {
+        headers.remove(name);
+    }
+    if let Some(length) = length
+        && headers.get(header::CONTENT_LENGTH).is_some_and(|said| said.as_bytes() != length.to_string().as_bytes())
+    {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+}
+
+/// What Lambda says of a runtime process that ended.
+#[must_use]
+pub fn exit_message(request: Option<&RequestId>, status: Option<ExitStatus>) -> String {
+    let said = match status {
+        Some(status) if status.success() => "Runtime exited without providing a reason".to_owned(),
+        Some(status) => format!("Runtime exited with error: {}", describe(status)),
+        None => "Runtime exited with error: status unknown".to_owned(),
+    };
+    match request {
+        Some(request) => format!("RequestId: {request} Error: {said}"),
+        None => said,
+    }
+}
+
+/// "exit status 1" or "signal: killed", as Lambda says it.
+fn describe(status: ExitStatus) -> String {
+    let Some(signal) = status.signal() else {
+        return format!("exit status {}", status.code().unwrap_or_default());
+    };
+    let name = match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace/breakpoint trap",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        11 => "segmentation fault",
+        13 => "broken pipe",
+        15 => "terminated",
+        other => return format!("signal: {other}"),
+    };
+    format!("signal: {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use aft_protocol::id::RequestId;
+    use hyper::HeaderMap;
+    use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
+
+    use super::{exit_message, is_streaming, strip_hop_by_hop};
+
+    #[test]
+    fn exits_are_told_in_lambdas_words() {
+        let request = RequestId::new("r-1");
+        for (raw, said) in [
+            (0, "RequestId: r-1 Error: Runtime exited without providing a reason"),
+            (1 << 8, "RequestId: r-1 Error: Runtime exited with error: exit status 1"),
+            (9, "RequestId: r-1 Error: Runtime exited with error: signal: killed"),
+            (11, "RequestId: r-1 Error: Runtime exited with error: signal: segmentation fault"),
+        ] {
+            assert_eq!(exit_message(Some(&request), Some(ExitStatus::from_raw(raw))), said);
+        }
+    }
+
+    #[test]
+    fn only_what_belongs_to_the_connection_is_taken_out() {
+        let value = HeaderValue::from_static;
+        let mut headers = HeaderMap::from_iter([
+            (CONNECTION, value("close, X-Hop")),
+            (HeaderName::from_static("x-hop"), value("1")),
+            (TRANSFER_ENCODING, value("chunked")),
+            (CONTENT_LENGTH, value("3")),
+            (CONTENT_TYPE, value("text/plain")),
+        ]);
+        strip_hop_by_hop(&mut headers, Some(3));
+        assert_eq!(headers.len(), 2, "{headers:?}");
+        strip_hop_by_hop(&mut headers, Some(4));
+        assert_eq!(headers, HeaderMap::from_iter([(CONTENT_TYPE, value("text/plain"))]));
+    }
+
+    #[test]
+    fn a_recorded_http_stream_is_known_by_its_type() {
+        let kind = |text| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(text))]);
+        assert!(is_streaming(&kind("application/vnd.awslambda.http-integration-response")));
+        assert!(!is_streaming(&kind("application/json")));
+    }
+}

@@ -1,0 +1,122 @@
+//! The real runtime as a child process, one after the other, each with a Runtime API of its own.
+//!
+//! A child's listener ends with it, and its calls carry its generation: a dead child's late request reaches nobody. What
+//! it had said before it died is heard before its death.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::Ipv4Addr;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use aft_protocol::settings::{HANDLER_ENDPOINT, HANDLER_TOKEN};
+use aft_protocol::wire::Attached;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::launcher;
+use crate::message::{Generation, Message, Outbox};
+use crate::proxy::{Caller, Proxy};
+use crate::upstream::Upstream;
+
+/// This program; `/proc` because it may have been started by any name.
+const SELF: &str = "/proc/self/exe";
+/// How long a dead child's last calls are waited for: they are in the socket's buffer already, unless a process that it
+/// left behind holds its connections open.
+const LAST_CALLS: Duration = Duration::from_millis(50);
+
+/// Starts children.
+#[derive(Debug)]
+pub struct Supervisor {
+    command: Vec<OsString>,
+    attached: Attached,
+    upstream: Upstream,
+    outbox: Outbox,
+    generation: Generation,
+    running: watch::Sender<Option<Pid>>,
+}
+
+impl Supervisor {
+    /// Starts children with this command and what the extension said about its endpoint.
+    #[must_use]
+    pub fn new(command: Vec<OsString>, attached: Attached, upstream: Upstream, outbox: Outbox) -> Self {
+        let running = watch::Sender::new(None);
+        Self { command, attached, upstream, outbox, generation: Generation(0), running }
+    }
+
+    /// The child that runs, for SIGTERM.
+    #[must_use]
+    pub fn running(&self) -> Running {
+        Running { pid: self.running.subscribe() }
+    }
+
+    /// Whether this is the newest child.
+    #[must_use]
+    pub fn is_newest(&self, child: Generation) -> bool {
+        self.generation == child
+    }
+
+    /// Starts a child. Its end comes as [`Message::Exited`].
+    ///
+    /// # Errors
+    /// If there is no port, or no process, to be had.
+    pub fn spawn(&mut self) -> io::Result<()> {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let mut command = Command::new(SELF);
+        command
+            .arg0("aft-runtime-shim")
+            .args(launcher::arguments(std::process::id()))
+            .args(&self.command)
+            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env(HANDLER_ENDPOINT, &self.attached.endpoint)
+            .env_remove(HANDLER_TOKEN)
+            .envs(self.attached.token.iter().map(|token| (HANDLER_TOKEN, token)))
+            .env_remove("AWS_LAMBDA_EXEC_WRAPPER")
+            .stdin(Stdio::inherit())
+            .kill_on_drop(true);
+        let process = command.spawn()?;
+        self.generation.0 += 1;
+        self.running.send_replace(process.id().and_then(pid));
+        let caller = Caller { child: self.generation, outbox: self.outbox.clone(), upstream: self.upstream.clone() };
+        let proxy = Proxy::start(TcpListener::from_std(listener)?, caller.clone());
+        tokio::spawn(watch_over(process, proxy, caller, self.running.clone()));
+        Ok(())
+    }
+}
+
+async fn watch_over(mut process: Child, mut proxy: Proxy, caller: Caller, running: watch::Sender<Option<Pid>>) {
+    let status: Option<ExitStatus> = process.wait().await.ok();
+    // No await between the wait and this: the process id is free from now on.
+    running.send_replace(None);
+    let _ = timeout(LAST_CALLS, proxy.last_calls()).await;
+    drop(proxy);
+    // The conductor hears until the process ends.
+    let _ = caller.outbox.send(Message::Exited { child: caller.child, status });
+}
+
+fn pid(id: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(id).ok()?)
+}
+
+/// The child that runs, if one does.
+#[derive(Debug, Clone)]
+pub struct Running {
+    pid: watch::Receiver<Option<Pid>>,
+}
+
+impl Running {
+    /// Asks the child to end, and waits until it has.
+    pub async fn terminate(mut self) {
+        if let Some(pid) = *self.pid.borrow() {
+            // Fails only if it has just ended.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        // Fails only if the supervisor is gone, and then so is the child.
+        let _ = self.pid.wait_for(Option::is_none).await;
+    }
+}

@@ -1,0 +1,113 @@
+//! The life of the process: what fails its start, what ends it, and what it takes with it.
+
+use rustix::process::Signal;
+
+use super::support::world::{NEXT, World, directory, lambda, shim};
+use super::support::{Answer, soon};
+
+const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
+
+/// Runs a shim that cannot start; returns what it told Lambda, its exit code and its log.
+async fn fails_to_start(settings: &[(&str, &str)], command: &[&str]) -> (Answer, Option<i32>, String) {
+    let (api, mut calls, _task) = lambda().await;
+    let mut process = shim(&api);
+    process.envs(settings.iter().copied()).args(command);
+    let output = tokio::spawn(process.output());
+    let call = soon("the init error", calls.recv()).await.unwrap();
+    assert_eq!(call.path, INIT_ERROR);
+    let told = Answer { status: 0, headers: call.headers.clone(), body: call.body.clone() };
+    call.accept();
+    let output = soon("the shim's end", output).await.unwrap().unwrap();
+    (told, output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn without_the_extension_the_init_fails() {
+    let directory = directory();
+    let socket = directory.join("nobody.sock");
+    let settings = [("AFT_CONTROL_SOCKET", socket.to_str().unwrap())];
+    let (told, code, log) = fails_to_start(&settings, &["sh", "-c", "touch ran"]).await;
+    assert_eq!(told.header("lambda-runtime-function-error-type"), "Aft.ExtensionUnreachable");
+    let message = told.json()["errorMessage"].as_str().unwrap().to_owned();
+    assert!(message.contains("nobody.sock") && message.contains("check that the layer"), "{message}");
+    assert_eq!(code, Some(1));
+    assert!(log.contains("Aft.ExtensionUnreachable"), "{log}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn every_fault_of_the_configuration_is_told_in_one_line() {
+    let settings = [
+        ("AFT_MAX_ATTEMPTS", "0"),
+        ("AFT_RETRY_RESERVE_MS", "soon"),
+        ("AFT_MAX_ATTEMPT", "3"),
+        ("AWS_LAMBDA_MAX_CONCURRENCY", "16"),
+    ];
+    let (told, code, log) = fails_to_start(&settings, &[]).await;
+    assert_eq!(told.header("lambda-runtime-function-error-type"), "Aft.Configuration");
+    let message = told.json()["errorMessage"].as_str().unwrap().to_owned();
+    assert_eq!(message.lines().count(), 1);
+    let named =
+        ["5 fault(s)", "AFT_MAX_ATTEMPTS", "AFT_RETRY_RESERVE_MS", "AFT_MAX_ATTEMPT is not", "managed", "command"];
+    assert!(named.iter().all(|part| message.contains(part)), "{message}");
+    assert_eq!(code, Some(1));
+    assert_eq!(log.lines().filter(|line| line.contains("Aft.Configuration")).count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn switched_off_it_becomes_the_command() {
+    let script = "echo $$ $AWS_LAMBDA_RUNTIME_API $AFT_ENDPOINT; exit 7";
+    let mut process = shim("127.0.0.1:9");
+    process.env("AFT_ENABLED", "false").args(["sh", "-c", script]).stdout(std::process::Stdio::piped());
+    let process = process.spawn().unwrap();
+    let pid = process.id().unwrap();
+    let output = soon("the command's end", process.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{pid} 127.0.0.1:9\n"));
+}
+
+#[tokio::test]
+async fn sigterm_reaches_the_runtime_and_ends_both() {
+    let mut world = World::start(&[]).await;
+    let mut runtime = world.runtime().await;
+    runtime.order("heed SIGTERM").await;
+    assert_eq!(runtime.line().await, "ready");
+    world.kill_shim(Signal::TERM);
+    assert_eq!(runtime.line().await, "SIGTERM");
+    runtime.gone().await;
+    assert_eq!(world.shim_ended().await.code(), Some(0));
+    world.nothing_more_heard();
+}
+
+/// An invocation that SIGTERM cut off is not tried again.
+#[tokio::test]
+async fn sigterm_in_an_invocation_starts_no_other_attempt() {
+    let mut world = World::start(&[]).await;
+    let (runtime, _) = world.delivered("r-1", b"{}").await;
+    world.kill_shim(Signal::TERM);
+    runtime.gone().await;
+    assert_eq!(world.shim_ended().await.code(), Some(0));
+    world.nothing_more_heard();
+}
+
+#[tokio::test]
+async fn a_killed_shim_takes_the_runtime_with_it() {
+    let mut world = World::start(&[]).await;
+    let (runtime, _) = world.delivered("r-1", b"{}").await;
+    world.kill_shim(Signal::KILL);
+    runtime.gone().await;
+    assert!(!world.shim_ended().await.success());
+}
+
+#[tokio::test]
+async fn without_lambda_there_is_nothing_to_live_for() {
+    let mut world = World::start(&[]).await;
+    let runtime = world.runtime().await;
+    let next = runtime.next();
+    let poll = world.lambda(NEXT).await;
+    world.lambda_dies();
+    drop(poll);
+    assert_eq!(world.shim_ended().await.code(), Some(1));
+    next.abort();
+    runtime.gone().await;
+}
