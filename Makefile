@@ -15,7 +15,11 @@ demo: layer-binaries examples ## The same transfers, errors, kills and duplicate
 	target/debug/demo --layer $(LAYER_BINARIES) $${python:+--python $$python/bin/python}
 
 run: layer-binaries examples ## A local Lambda with the Rust example, and the curl lines to try
-	@target/debug/aft local --name transfer --sandboxes 2 --layer-binaries $(LAYER_BINARIES) -- target/debug/transfer
+	@target/debug/aft local --name transfer --sandboxes 2 --layer $(LAYER_BINARIES) \
+	  --event '{"do":"transfer","customer":"ada","transfer":"t1","amount":5}' \
+	  --event '{"do":"transfer","customer":"ada","transfer":"t2","amount":5,"faults":[{"after":1,"how":"error"},{"after":2,"how":"kill"}]}' \
+	  --event '{"do":"audit","customer":"ada"}' \
+	  -- target/debug/transfer
 
 test: check layer-binaries ## Format, lints, docs, licences; then every test
 	@tests/tools.sh all >/dev/null

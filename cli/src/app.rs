@@ -36,10 +36,11 @@ pub async fn local(arguments: LocalArguments) -> Result<(), AppError> {
     let tables = arguments.tables();
     let data = engine.connect(&mut config, &tables).await?;
     config.log = console::sink(arguments.log);
+    let events = arguments.events;
     let description = describe(&config, &data, &tables);
 
     let host = Host::start(config).await?;
-    for line in description.into_iter().chain(examples(&host)) {
+    for line in description.into_iter().chain(examples(&host, &events)) {
         console::print(&line);
     }
     end.asked_for().await;
@@ -66,16 +67,20 @@ fn describe(config: &HostConfig, data: &Connected, tables: &Tables) -> Vec<Strin
 }
 
 /// Lines to copy and paste.
-fn examples(host: &Host) -> Vec<String> {
+fn examples(host: &Host, events: &[String]) -> Vec<String> {
     let url = host.invoke_url();
-    vec![
-        "Invoke it:".to_owned(),
-        format!("  curl -d '{{}}' {url}"),
-        "The same request again, as Lambda may deliver it twice:".to_owned(),
-        format!("  curl -H 'X-Amzn-RequestId: request-1' -d '{{}}' {url}"),
-        format!("  curl -H 'X-Amzn-RequestId: request-1' -d '{{}}' {url}"),
-        "Ctrl-C ends it.".to_owned(),
-    ]
+    let invocations = events.iter().map(|event| format!("  curl -d '{event}' {url}"));
+    let first = events.first().map_or("{}", String::as_str);
+    let twice = format!("  curl -H 'X-Amzn-RequestId: request-1' -d '{first}' {url}");
+    std::iter::once("Invoke it:".to_owned())
+        .chain(invocations)
+        .chain([
+            "The same request twice, as Lambda may deliver it:".to_owned(),
+            twice.clone(),
+            twice,
+            "Ctrl-C ends it.".to_owned(),
+        ])
+        .collect()
 }
 
 /// The signals that ask for an end.

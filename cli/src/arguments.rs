@@ -67,7 +67,7 @@ pub struct LocalArguments {
     #[arg(long, value_name = "TABLE", default_value = "aft-local-transactions")]
     pub transaction_table: String,
     /// Where aft-runtime-shim and aft-extension (or extensions/aft-extension) lie; by default, beside `aft`.
-    #[arg(long, alias = "layer-binaries", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub layer: Option<PathBuf>,
     /// Run the bare function, to compare.
     #[arg(long)]
@@ -75,6 +75,9 @@ pub struct LocalArguments {
     /// A variable for the function; AFT_… ones are settings.
     #[arg(short = 'e', long = "env", value_name = "KEY=VALUE")]
     pub environment: Vec<String>,
+    /// An event for the curl lines that are printed at the start; may be given several times.
+    #[arg(long = "event", value_name = "JSON", default_value = "{}")]
+    pub events: Vec<String>,
     /// Lambda retries a failed asynchronous invocation after 1 and 2 minutes; here, a minute takes this long.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     pub async_retry_delay: f64,
