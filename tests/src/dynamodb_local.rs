@@ -3,22 +3,19 @@
 //! `tests/tools.sh dynamodb-local` fetches it; Java must be installed. It ends with the test process, whatever ends that:
 //! a shell holds the pipe whose other end is here, and kills it when the pipe closes.
 
-use std::io;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
+use crate::tools::{free_port, tool};
+
 /// A start takes two seconds, many more on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
-
-/// Below the ephemeral range, so that no outgoing connection takes the port in between.
-const PORTS: std::ops::Range<u16> = 18_000..28_000;
 
 /// Runs the engine until the pipe to its standard input closes.
 const GUARD_SCRIPT: &str = r#"
@@ -53,8 +50,8 @@ impl DynamoDbLocal {
     }
 
     async fn start() -> Self {
-        let directory = directory().await;
-        let port = free_port().await.expect("a free port on 127.0.0.1");
+        let directory = tool("dynamodb-local");
+        let port = free_port();
         let guard = Command::new("sh")
             .args(["-c", GUARD_SCRIPT, "sh"])
             .arg(&directory)
@@ -74,25 +71,4 @@ impl DynamoDbLocal {
             sleep(Duration::from_millis(50)).await;
         }
     }
-}
-
-/// Where DynamoDB Local is, fetched if need be. The script prints the path.
-async fn directory() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools.sh");
-    let fetched = Command::new(&script).arg("dynamodb-local").output().await.expect("tests/tools.sh can be started");
-    let errors = String::from_utf8_lossy(&fetched.stderr);
-    assert!(fetched.status.success(), "{} dynamodb-local failed: {errors}", script.display());
-    PathBuf::from(String::from_utf8_lossy(&fetched.stdout).trim_end())
-}
-
-async fn free_port() -> io::Result<u16> {
-    let first = u16::try_from(std::process::id() % u32::from(PORTS.end - PORTS.start)).unwrap_or_default();
-    let mut refused = io::Error::from(io::ErrorKind::AddrInUse);
-    for port in (PORTS.start + first..PORTS.end).chain(PORTS) {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
-            Ok(_) => return Ok(port),
-            Err(error) => refused = error,
-        }
-    }
-    Err(refused)
 }

@@ -1,0 +1,47 @@
+//! The layer's processes, as they are shipped, beside the same work without them. Prints one table.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use aft_bench::setup::Programs;
+use aft_bench::{Error, buffer, proxied, report, start};
+use aft_cli::LayerBinaries;
+use tokio::runtime::Builder;
+
+fn main() -> ExitCode {
+    // `cargo test --benches` starts this too, and is not to wait for it.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    match run() {
+        Ok(table) => {
+            say(&table);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say(&format!("the processes could not be measured: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<String, Error> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("release");
+    let programs = Programs {
+        layer: LayerBinaries::side_by_side(&root),
+        hello: env!("CARGO_BIN_EXE_hello").into(),
+        runtime: env!("CARGO_BIN_EXE_empty-runtime").into(),
+    };
+    // The load generator is one thread; the host has another one beside it for its sandboxes and the engine.
+    let alone = Builder::new_current_thread().enable_all().build()?;
+    let host = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut rows = alone.block_on(buffer::rows(&programs))?;
+    rows.extend(host.block_on(proxied::rows(&programs))?);
+    rows.extend(host.block_on(start::rows(&programs))?);
+    Ok(report::table(&rows))
+}
+
+#[allow(clippy::print_stdout, reason = "the one place of this program that prints")]
+fn say(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,30 @@
+//! `make bench`: what the layer costs, measured beside what the same work costs without it, in one run.
+//!
+//! | file | what |
+//! |---|---|
+//! | `benches/functions.rs` | the pure functions that every request pays for (divan) |
+//! | `benches/processes.rs` | the layer's processes as they are shipped; prints one table |
+//! | [`buffer`] | PUT and GET of the write buffer, beside a server that only says hello |
+//! | [`proxied`] | invocations with and without the layer; memory |
+//! | [`start`] | from exec to register; sizes |
+//! | [`setup`] | the programs, the embedded engine, a host's configuration |
+//! | [`lambda`] | an Extensions API that notes when it is called |
+//! | [`process`] | the processor a thread may use, the memory a process has |
+//! | [`connection`] | HTTP over one kept connection |
+//! | [`samples`], [`report`] | percentiles; the table |
+//! | `bin/hello.rs`, `bin/empty-runtime.rs` | what is measured beside the layer |
+//!
+//! Nothing here fails on a missed target: a figure on a shared machine is no test. The tests of behaviour are elsewhere.
+
+pub mod buffer;
+pub mod connection;
+pub mod lambda;
+pub mod process;
+pub mod proxied;
+pub mod report;
+pub mod samples;
+pub mod setup;
+pub mod start;
+
+/// Whatever kept a figure from being measured.
+pub type Error = Box<dyn std::error::Error>;

@@ -1,0 +1,133 @@
+//! The table. A target that was missed is shown, and nothing more.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::samples::Samples;
+
+/// What is promised of a figure: at most this.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Quantity {
+    /// A duration.
+    Time(Duration),
+    /// Bytes.
+    Size(u64),
+}
+
+impl Quantity {
+    fn exceeds(self, target: Self) -> bool {
+        match (self, target) {
+            (Self::Time(time), Self::Time(target)) => time > target,
+            (Self::Size(size), Self::Size(target)) => size > target,
+            (Self::Time(_), Self::Size(_)) | (Self::Size(_), Self::Time(_)) => true,
+        }
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match *self {
+            Self::Time(time) if time < Duration::from_millis(1) => format!("{:.1} µs", time.as_secs_f64() * 1e6),
+            Self::Time(time) => format!("{:.2} ms", time.as_secs_f64() * 1e3),
+            Self::Size(bytes) => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+        };
+        f.pad(&text)
+    }
+}
+
+/// One line.
+#[derive(Debug, Clone)]
+pub struct Row {
+    what: String,
+    figure: Quantity,
+    p99: Option<Quantity>,
+    beside: String,
+    target: Option<Quantity>,
+}
+
+impl Row {
+    /// One figure.
+    pub fn new(what: impl Into<String>, figure: Quantity) -> Self {
+        Self { what: what.into(), figure, p99: None, beside: String::new(), target: None }
+    }
+
+    /// Median and 99th percentile.
+    pub fn of(what: impl Into<String>, samples: &Samples) -> Self {
+        let p99 = Some(Quantity::Time(samples.percentile(99)));
+        Self { p99, ..Self::new(what, Quantity::Time(samples.median())) }
+    }
+
+    /// With what it is to be seen beside.
+    #[must_use]
+    pub fn beside(mut self, text: impl Into<String>) -> Self {
+        self.beside = text.into();
+        self
+    }
+
+    /// With what is promised.
+    #[must_use]
+    pub fn target(mut self, target: Quantity) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    fn cells(&self) -> [String; 6] {
+        let or_nothing = |quantity: Option<Quantity>| quantity.map(|quantity| quantity.to_string()).unwrap_or_default();
+        let verdict = match self.target {
+            None => "",
+            Some(target) if self.figure.exceeds(target) => "missed",
+            Some(_) => "met",
+        };
+        let target = self.target.map(|target| format!("≤ {target}")).unwrap_or_default();
+        let (figure, p99) = (self.figure.to_string(), or_nothing(self.p99));
+        [self.what.clone(), figure, p99, self.beside.clone(), target, verdict.to_owned()]
+    }
+}
+
+const HEAD: [&str; 6] = ["what", "p50", "p99", "beside it", "target", ""];
+
+/// The rows as a table in Markdown, aligned for the eye.
+#[must_use]
+pub fn table(rows: &[Row]) -> String {
+    let cells: Vec<_> = std::iter::once(HEAD.map(str::to_owned)).chain(rows.iter().map(Row::cells)).collect();
+    let width = |column: usize| cells.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let line = |cells: &[String; 6]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
+    };
+    let rule = widths.map(|width| "-".repeat(width));
+    let mut text = String::new();
+    for (number, row) in cells.iter().enumerate() {
+        text.push_str(&line(row));
+        if number == 0 {
+            text.push_str(&line(&rule));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Quantity, Row, table};
+
+    #[test]
+    fn a_missed_target_is_shown() {
+        let time = |micros| Quantity::Time(Duration::from_micros(micros));
+        let rows = [
+            Row::new("PUT", time(50)).target(time(100)).beside("20.0 µs: 2.5×"),
+            Row::new("start", time(12_345)).target(time(10_000)),
+            Row::new("memory", Quantity::Size(12_345_678)),
+        ];
+        let expected = "\
+| what   | p50      | p99 | beside it     | target     |        |
+| ------ | -------- | --- | ------------- | ---------- | ------ |
+| PUT    | 50.0 µs  |     | 20.0 µs: 2.5× | ≤ 100.0 µs | met    |
+| start  | 12.35 ms |     |               | ≤ 10.00 ms | missed |
+| memory | 12.3 MB  |     |               |            |        |
+";
+        assert_eq!(table(&rows), expected);
+    }
+}
