@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use aft_bench::setup::Programs;
-use aft_bench::{Error, buffer, proxied, report, start};
+use aft_bench::setup::{Programs, Setup};
+use aft_bench::{Error, buffer, control, proxied, report, start};
 use aft_cli::LayerBinaries;
 use tokio::runtime::Builder;
 
@@ -32,12 +32,15 @@ fn run() -> Result<String, Error> {
         hello: env!("CARGO_BIN_EXE_hello").into(),
         runtime: env!("CARGO_BIN_EXE_empty-runtime").into(),
     };
-    // The load generator is one thread; the host has another one beside it for its sandboxes and the engine.
+    // The load generator is one thread. The engine and the host have threads of their own.
     let alone = Builder::new_current_thread().enable_all().build()?;
-    let host = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut rows = alone.block_on(buffer::rows(&programs))?;
-    rows.extend(host.block_on(proxied::rows(&programs))?);
-    rows.extend(host.block_on(start::rows(&programs))?);
+    let beside = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let setup = beside.block_on(Setup::new(programs))?;
+    let mut rows = alone.block_on(buffer::rows(&setup))?;
+    rows.extend(alone.block_on(control::rows(&setup))?);
+    rows.extend(beside.block_on(proxied::rows(&setup))?);
+    rows.extend(alone.block_on(start::rows(&setup))?);
+    beside.block_on(setup.stop())?;
     Ok(report::table(&rows))
 }
 

@@ -6,10 +6,9 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
-use aft_protocol::wire::{Attached, Begin, Outcome, control, header, route};
+use aft_protocol::wire::{header, route};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::HOST;
@@ -19,11 +18,12 @@ use tokio::process::{Child, Command};
 
 use crate::Error;
 use crate::connection::Connection;
+use crate::control::Control;
 use crate::lambda::{Call, Lambda};
-use crate::process::OneCore;
+use crate::process::{MEMORY_TARGET, OneCore, resident_bytes};
 use crate::report::{Quantity, Row};
 use crate::samples::Samples;
-use crate::setup::{Programs, Setup, SocketDirectory, end};
+use crate::setup::{Setup, SocketDirectory, end};
 
 const VALUE_BYTES: usize = 1_024;
 /// As many keys as fit into the write buffer several times over.
@@ -33,8 +33,6 @@ const BLOCKS: usize = 40;
 const BLOCK: usize = 500;
 const WARM_UP_BLOCKS: usize = 4;
 const TARGET: Quantity = Quantity::Time(Duration::from_micros(100));
-/// Longer than the run, and all of it belongs to one transaction.
-const DEADLINE: Duration = Duration::from_secs(600);
 
 /// A server, and what its answers took.
 struct Server {
@@ -92,21 +90,21 @@ fn check(answer: &Response<Bytes>, method: &Method) -> Result<(), Error> {
 ///
 /// # Errors
 /// If a process does not start or a request fails.
-pub async fn rows(programs: &Programs) -> Result<Vec<Row>, Error> {
-    // Before the core is taken: the engine's own threads stay off it.
-    let setup = Setup::new(programs).await?;
+pub async fn rows(setup: &Setup) -> Result<Vec<Row>, Error> {
     let core = OneCore::take()?;
-    let (hello, hello_address) = start_hello(programs).await?;
+    let (hello, hello_address) = start_hello(setup).await?;
     let directory = SocketDirectory::new("buffer");
     let mut lambda = Lambda::start().await?;
     let extension = setup.extension(&lambda, &directory.socket())?.spawn()?;
     lambda.called(Call::Register).await?;
     lambda.called(Call::Next).await?;
-    let (_control, attached) = begin(&directory).await?;
+    // All requests belong to one transaction.
+    let mut control = Control::attach(&directory.socket()).await?;
+    control.begin(1).await?;
 
-    let address = attached.endpoint.strip_prefix("http://").unwrap_or_default().parse()?;
+    let address = control.attached.endpoint.strip_prefix("http://").unwrap_or_default().parse()?;
     let mut bare = Server::connect(hello_address, String::new()).await?;
-    let mut aft = Server::connect(address, attached.token.unwrap_or_default()).await?;
+    let mut aft = Server::connect(address, control.attached.token.clone().unwrap_or_default()).await?;
     let value = Bytes::from(vec![b'v'; VALUE_BYTES]);
     for number in 0..WARM_UP_BLOCKS + BLOCKS {
         if number == WARM_UP_BLOCKS {
@@ -116,6 +114,7 @@ pub async fn rows(programs: &Programs) -> Result<Vec<Row>, Error> {
         bare.block(number, &value).await?;
         aft.block(number, &value).await?;
     }
+    let resident = resident_bytes(extension.id().ok_or("the extension ended")?)?;
     end(extension).await?;
     end(hello).await?;
     let row = |what: &str, samples: &Samples, floor: &Samples| {
@@ -127,36 +126,15 @@ pub async fn rows(programs: &Programs) -> Result<Vec<Row>, Error> {
     Ok(vec![
         row("PUT to the write buffer", &aft.puts, &bare.puts),
         row("GET from the write buffer", &aft.gets, &bare.gets),
+        Row::new("extension: memory with 1 MB in the buffer", Quantity::Size(resident)).target(MEMORY_TARGET),
     ])
 }
 
-async fn start_hello(programs: &Programs) -> Result<(Child, SocketAddr), Error> {
-    let mut command = Command::new(&programs.hello);
+async fn start_hello(setup: &Setup) -> Result<(Child, SocketAddr), Error> {
+    let mut command = Command::new(&setup.programs.hello);
     let mut hello = command.arg(VALUE_BYTES.to_string()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     let mut address = String::new();
     let output = hello.stdout.take().ok_or("hello has no output")?;
     BufReader::new(output).read_line(&mut address).await?;
     Ok((hello, address.trim().parse()?))
-}
-
-/// Does what the shim does before the handler runs. The transaction is open for as long as the connection is.
-async fn begin(directory: &SocketDirectory) -> Result<(Connection, Attached), Error> {
-    let mut control = Connection::unix(&directory.socket()).await?;
-    let post = |path, body: Vec<u8>| Request::post(path).header(HOST, "aft").body(Full::from(body));
-    let attached = control.call(post(control::ATTACH, Vec::new())?).await?;
-    let deadline = SystemTime::UNIX_EPOCH.elapsed()? + DEADLINE;
-    let begin = Begin {
-        request: RequestId::new("bench"),
-        transaction: TransactionId::from_bits(1),
-        attempt: AttemptNumber::FIRST,
-        fingerprint: Fingerprint::of(b"{}"),
-        origin: "bench".to_owned(),
-        deadline_ms: u64::try_from(deadline.as_millis())?,
-    };
-    let begun = control.call(post(control::BEGIN, serde_json::to_vec(&begin)?)?).await?;
-    let outcome = begun.headers().get(header::OUTCOME).and_then(|text| text.to_str().ok());
-    if outcome != Some(Outcome::Open.as_str()) {
-        return Err(format!("no transaction was begun: {begun:?}").into());
-    }
-    Ok((control, serde_json::from_slice(attached.body())?))
 }

@@ -6,6 +6,7 @@
 //! | `benches/processes.rs` | the layer's processes as they are shipped; prints one table |
 //! | [`buffer`] | PUT and GET of the write buffer, beside a server that only says hello |
 //! | [`proxied`] | invocations with and without the layer; memory |
+//! | [`control`] | the round trips between shim and extension that an invocation waits for |
 //! | [`start`] | from exec to register; sizes |
 //! | [`setup`] | the programs, the embedded engine, a host's configuration |
 //! | [`lambda`] | an Extensions API that notes when it is called |
@@ -18,6 +19,7 @@
 
 pub mod buffer;
 pub mod connection;
+pub mod control;
 pub mod lambda;
 pub mod process;
 pub mod proxied;

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::report::Quantity;
+
+/// What the extension, and the shim, may have in memory.
+pub const MEMORY_TARGET: Quantity = Quantity::Size(12_000_000);
 /// How long a process that was started may take to be ready.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 

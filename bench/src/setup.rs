@@ -21,25 +21,34 @@ pub struct Programs {
     pub runtime: PathBuf,
 }
 
-/// A host's configuration with AFT's layer in it, and the engine that its processes use, in memory.
+/// The programs, a host's configuration with AFT's layer in it, and the engine that its processes use, in memory.
 #[derive(Debug)]
 pub struct Setup {
+    /// The programs.
+    pub programs: Programs,
     /// The configuration.
     pub config: HostConfig,
-    /// The engine; it ends when this is dropped.
-    pub engine: Connected,
+    engine: Connected,
 }
 
 impl Setup {
-    /// Starts the engine.
+    /// Starts the engine, on the threads of the runtime that this runs in.
     ///
     /// # Errors
     /// If a binary of the layer is missing, or the engine does not start.
-    pub async fn new(programs: &Programs) -> Result<Self, Error> {
+    pub async fn new(programs: Programs) -> Result<Self, Error> {
         let mut config = HostConfig::new(Program::new(&programs.runtime))?;
         config.layer = Some(Layer::aft(&programs.layer)?);
         let engine = Engine::Memory.connect(&mut config, &Tables::default()).await?;
-        Ok(Self { config, engine })
+        Ok(Self { programs, config, engine })
+    }
+
+    /// Ends the engine.
+    ///
+    /// # Errors
+    /// If it had failed.
+    pub async fn stop(self) -> Result<(), Error> {
+        Ok(self.engine.stop().await?)
     }
 
     /// The extension by itself, with this socket for the shim that it has not; killed when dropped. Not yet started.

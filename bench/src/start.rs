@@ -4,22 +4,20 @@ use std::time::{Duration, Instant};
 
 use crate::Error;
 use crate::lambda::{Call, Lambda};
-use crate::process::resident_bytes;
+use crate::process::{MEMORY_TARGET, resident_bytes};
 use crate::report::{Quantity, Row};
 use crate::samples::Samples;
-use crate::setup::{Programs, Setup, SocketDirectory, end};
+use crate::setup::{Setup, SocketDirectory, end};
 
-const RUNS: usize = 40;
+const RUNS: usize = 100;
 const WARM_UP_RUNS: usize = 3;
 const TARGET: Quantity = Quantity::Time(Duration::from_millis(10));
-const MEMORY_TARGET: Quantity = Quantity::Size(12_000_000);
 
 /// Measures.
 ///
 /// # Errors
 /// If the extension does not start.
-pub async fn rows(programs: &Programs) -> Result<Vec<Row>, Error> {
-    let setup = Setup::new(programs).await?;
+pub async fn rows(setup: &Setup) -> Result<Vec<Row>, Error> {
     let (mut registered, mut ready) = (Samples::default(), Samples::default());
     let mut resident = 0;
     for run in 0..WARM_UP_RUNS + RUNS {
@@ -42,7 +40,7 @@ pub async fn rows(programs: &Programs) -> Result<Vec<Row>, Error> {
         Row::of("extension: exec to register", &registered).target(TARGET),
         Row::of("extension: exec to ready (store probed)", &ready),
         Row::new("extension: memory when ready", Quantity::Size(resident)).target(MEMORY_TARGET),
-        Row::new("extension: binary", size(&programs.layer.extension)?),
-        Row::new("shim: binary", size(&programs.layer.shim)?),
+        Row::new("extension: binary", size(&setup.programs.layer.extension)?),
+        Row::new("shim: binary", size(&setup.programs.layer.shim)?),
     ])
 }

@@ -1,6 +1,6 @@
 //! The processes of the tests: this executable again, told by its arguments which one to be.
 //!
-//! They are `#[test]`s only because that is what a test executable can run; they are ignored unless a host starts them.
+//! They are `#[test]`s only because that is what a test executable can run; they do nothing unless a host starts them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -12,10 +12,16 @@ use super::wire::{Reply, call, call_chunked};
 
 const INVOCATION: &str = "/2018-06-01/runtime/invocation";
 
+fn started_by_a_host() -> bool {
+    std::env::var_os("FIXTURE_WITNESS").is_some()
+}
+
 /// A runtime whose handler does what its event says.
 #[test]
-#[ignore = "a fixture: the other tests have a host start it"]
 fn runtime() {
+    if !started_by_a_host() {
+        return;
+    }
     let mut witness = BufReader::new(report("runtime"));
     let api = variable("AWS_LAMBDA_RUNTIME_API");
     match variable("FIXTURE_RUNTIME").as_str() {
@@ -45,8 +51,10 @@ fn runtime() {
 
 /// A process that the runtime starts.
 #[test]
-#[ignore = "a fixture: the other tests have a host start it"]
 fn child() {
+    if !started_by_a_host() {
+        return;
+    }
     let _witness = report("child");
     wait_forever();
 }
@@ -129,8 +137,10 @@ fn stream(api: &str, id: &str, fail: bool) {
 
 /// An extension that does what `FIXTURE_EXTENSION` says.
 #[test]
-#[ignore = "a fixture: the other tests have a host start it"]
 fn extension() {
+    if !started_by_a_host() {
+        return;
+    }
     let mut witness = BufReader::new(report("extension"));
     let api = variable("AWS_LAMBDA_RUNTIME_API");
     let what = variable("FIXTURE_EXTENSION");

@@ -23,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The fixture of this name, in this test's executable.
 pub fn fixture(name: &str) -> Program {
-    let arguments = ["--exact", &format!("world::fixture::{name}"), "--ignored", "--nocapture", "--quiet"];
+    let arguments = ["--exact", &format!("world::fixture::{name}"), "--nocapture", "--quiet"];
     Program::new(std::env::current_exe().unwrap()).with_arguments(arguments)
 }
 
