@@ -21,8 +21,7 @@ run: layer-binaries examples ## A local Lambda with the Rust example, and the cu
 	  --event '{"do":"audit","customer":"ada"}' \
 	  -- target/debug/transfer
 
-test: check layer-binaries ## Format, lints, docs, licences; then every test
-	@tests/tools.sh all >/dev/null
+test: tools check layer-binaries ## Format, lints, docs, licences; then every test
 	cargo build --workspace
 	cargo test --workspace
 
@@ -45,6 +44,12 @@ layer-binaries: need-cargo
 
 examples: need-cargo
 	cargo build -p aft-cli -p transfer -p demo
+
+# First of all, so that what is missing on this machine is said before anything is built.
+.PHONY: tools
+tools: need-cargo
+	@command -v unshare >/dev/null || { echo "unshare is missing: install util-linux (AWS's emulator needs a private /opt)" >&2; exit 1; }
+	@tests/tools.sh all >/dev/null
 
 .PHONY: need-cargo
 need-cargo:

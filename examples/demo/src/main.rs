@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
             let size = Size { customers: arguments.customers.div_ceil(4), transfers: 4 };
             halves.push((Language::Python(python.clone()), size));
         }
-        None => say("No python3 here: only the Rust half runs."),
+        None => say("No Python environment is given: only the Rust half runs."),
     }
     let mut shown = true;
     for (language, size) in halves {
