@@ -17,6 +17,8 @@ use aft_store::faults::{Call, Fault};
 use aft_store::memory::Memory;
 use support::{BEHAVIOUR, DEADLINE_MS, Sandbox, answer, is_apply, is_commit, k, named, stored};
 
+const DEADLINE: Duration = Duration::from_millis(DEADLINE_MS);
+
 /// R-COMMIT-1: no head before the record.
 #[tokio::test(start_paused = true)]
 async fn no_head_moves_before_the_record_is_durable() {
@@ -231,8 +233,21 @@ async fn durable_does_not_wait_but_the_sandbox_does() {
     });
     sandbox.write(1, &[("a", "1")]).await;
     assert_eq!(stored(&store, "a"), None, "acknowledged before it is visible");
-    sandbox.session.quiet(&RequestId::new("r-1")).await;
+    sandbox.session.quiet(&RequestId::new("r-1"), DEADLINE).await;
     assert_eq!(stored(&store, "a").as_deref(), Some("1"), "the sandbox waited");
+}
+
+/// Not even the invocation's deadline makes the lifecycle ask for the next event while an apply is pending.
+#[tokio::test(start_paused = true)]
+async fn a_pending_apply_keeps_the_sandbox_awake_past_the_deadline() {
+    let store = Memory::new();
+    let behaviour = Behaviour { ack: Ack::Durable, ..BEHAVIOUR };
+    let sandbox = Sandbox::with(&store, 1, behaviour, 0, |call| {
+        if is_apply(call) { Fault::Slow(3 * DEADLINE, Duration::ZERO) } else { Fault::None }
+    });
+    sandbox.write(1, &[("a", "1")]).await;
+    sandbox.session.quiet(&RequestId::new("r-1"), Duration::ZERO).await;
+    assert_eq!(stored(&store, "a").as_deref(), Some("1"));
 }
 
 /// The lifecycle does not ask for the next event while the shim has an invocation, and does not wait for a shim that died.
@@ -241,17 +256,20 @@ async fn the_sandbox_stays_awake_until_the_shim_has_ended_the_invocation_or_died
     let store = Memory::new();
     let sandbox = Sandbox::new(&store, 1);
     sandbox.begin(1).await;
-    let patience = Duration::from_secs(60);
+    let patience = DEADLINE / 2;
     let request = RequestId::new("r-1");
-    assert!(tokio::time::timeout(patience, sandbox.session.quiet(&request)).await.is_err(), "still running");
+    assert!(tokio::time::timeout(patience, sandbox.session.quiet(&request, DEADLINE)).await.is_err(), "still running");
     sandbox.end(1);
-    sandbox.session.quiet(&request).await;
-    assert!(tokio::time::timeout(patience, sandbox.session.quiet(&request)).await.is_err(), "the next one is another");
+    sandbox.session.quiet(&request, DEADLINE).await;
+    assert!(
+        tokio::time::timeout(patience, sandbox.session.quiet(&request, DEADLINE)).await.is_err(),
+        "the next one is another"
+    );
 
     sandbox.begin(2).await;
     sandbox.put(2, "a", "1");
     sandbox.session.detach(1);
-    sandbox.session.quiet(&RequestId::new("r-2")).await;
+    sandbox.session.quiet(&RequestId::new("r-2"), DEADLINE).await;
     assert!(matches!(sandbox.try_get(2, "a").await, Err(SessionError::NoTransaction)));
     assert_eq!(sandbox.count(is_commit), 0);
 }

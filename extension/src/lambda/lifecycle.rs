@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use aft_protocol::id::RequestId;
 use aft_store::Store;
 
 use super::api::{ApiError, Event, Registration};
@@ -30,7 +29,7 @@ pub async fn run<S: Store>(me: &mut Registration, session: &Session<S>, sources:
                          endpoint refuses every request: set AWS_LAMBDA_EXEC_WRAPPER=/opt/aft-runtime-shim"
                     );
                 }
-                until_quiet(session, &request, sources.until_epoch_ms(deadline_ms)).await;
+                session.quiet(&request, sources.until_epoch_ms(deadline_ms)).await;
             }
             Event::Shutdown { reason } => {
                 tracing::debug!("SHUTDOWN ({reason})");
@@ -41,12 +40,5 @@ pub async fn run<S: Store>(me: &mut Registration, session: &Session<S>, sources:
             }
             Event::Other(kind) => tracing::debug!("passing over an event of type {kind:?}"),
         }
-    }
-}
-
-async fn until_quiet<S: Store>(session: &Session<S>, request: &RequestId, left: Duration) {
-    if tokio::time::timeout(left, session.quiet(request)).await.is_err() {
-        // Lambda is ending the sandbox; it says so in the answer to `/next`.
-        tracing::warn!(request = %request, "the invocation's deadline passed before it was over");
     }
 }

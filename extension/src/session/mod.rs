@@ -8,20 +8,24 @@
 //! | `commit.rs` | the commit: record, then heads |
 //! | `apply.rs` | moving heads to what a record says, and knowing which moves are pending |
 //! | `retry.rs` | trying a store call again, with a deadline |
+//! | `behaviour.rs`, `error.rs` | settings; failures |
 //!
 //! Invariants: no lock is held across an await. What an attempt has buffered is in that attempt only, until its record is
 //! durable (R-COMMIT-1). A transaction is committed only after this sandbox's previous one is applied (R-FM-2).
 
 mod apply;
+mod behaviour;
 mod commit;
+mod error;
 mod read;
 mod retry;
 mod write;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use aft_protocol::attempt::{Attempt, Identity, Phase, Refusal};
+use aft_protocol::attempt::{Attempt, Identity};
 use aft_protocol::id::{AttemptNumber, RequestId, SandboxId, TransactionId};
 use aft_protocol::limits;
 use aft_protocol::record::{CommitRecord, Response};
@@ -33,70 +37,12 @@ use tokio::time::Instant;
 
 use crate::sources::Sources;
 use apply::Applies;
+use error::refused;
 
+pub use behaviour::{Ack, Behaviour, DuplicateCheck};
 pub use commit::CommitResult;
+pub use error::SessionError;
 pub use write::Precondition;
-
-/// When the record of an earlier commit is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DuplicateCheck {
-    /// Beside the handler; the commit waits for the answer.
-    #[default]
-    Parallel,
-    /// Before the handler runs.
-    Before,
-    /// Only by the conditional write of the commit record.
-    CommitOnly,
-}
-
-/// When a commit is acknowledged (R-COMMIT-6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Ack {
-    /// When every head is applied.
-    #[default]
-    Visible,
-    /// When the record is durable.
-    Durable,
-}
-
-/// How a session behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Behaviour {
-    /// `AFT_DUPLICATE_CHECK`.
-    pub duplicate_check: DuplicateCheck,
-    /// `AFT_ACK`.
-    pub ack: Ack,
-    /// `AFT_MEMOIZE=always`: record the response of a transaction that wrote nothing.
-    pub memoize_always: bool,
-    /// `AFT_RETENTION_SECONDS`.
-    pub retention_seconds: u64,
-}
-
-/// Why an operation on an attempt failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// No attempt is open in this sandbox.
-    #[error("no transaction is open: requests are taken only while an invocation runs")]
-    NoTransaction,
-    /// The request names another transaction or attempt than the open one, or must name one and does not.
-    #[error("{0}")]
-    OtherTransaction(String),
-    /// The attempt takes no more operations.
-    #[error("the transaction takes no more operations: {0}")]
-    Closed(&'static str),
-    /// The write buffer is full.
-    #[error(transparent)]
-    TooLarge(Refusal),
-    /// No version of the key fits what was read.
-    #[error("no version of {0:?} fits what this attempt has read before: let the handler fail, and it is run again")]
-    ReadConflict(aft_protocol::key::Key),
-    /// What the request's precondition asks for is not what this transaction sees.
-    #[error("{0}")]
-    PreconditionFailed(String),
-    /// The store failed, after retries.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// What the handler may know of its transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -329,23 +275,30 @@ impl<S: Store> Session<S> {
         self.state().open.keys().next().copied()
     }
 
-    /// Waits until the shim has ended `request`, or is gone, or was never there; and until no apply is pending. Then the
-    /// sandbox may freeze.
-    pub async fn quiet(&self, request: &RequestId) {
+    /// Waits until the sandbox may freeze: until the shim has ended `request`, or is gone, or was never there, or the
+    /// invocation has no time `left`; and then, however long it takes, until no apply is pending.
+    pub async fn quiet(&self, request: &RequestId, left: Duration) {
+        if tokio::time::timeout(left, self.ended(request)).await.is_err() {
+            // Lambda is ending the sandbox; it says so in the answer to `/next`.
+            tracing::warn!(request = %request, "the invocation's deadline passed before the shim had ended it");
+        }
+        self.applied().await;
+    }
+
+    async fn ended(&self, request: &RequestId) {
         let mut changed = self.inner.changed.subscribe();
         loop {
             {
                 let mut state = self.state();
                 if state.ended.contains(request) || state.shim.is_none() {
                     state.ended.clear();
-                    break;
+                    return;
                 }
             }
             if changed.changed().await.is_err() {
-                break;
+                return;
             }
         }
-        self.applied().await;
     }
 
     /// Waits until no apply is pending.
@@ -445,17 +398,4 @@ pub struct Named {
 fn cut(mut text: String, most: usize) -> String {
     text.truncate(text.floor_char_boundary(most));
     text
-}
-
-fn refused(refusal: Refusal) -> SessionError {
-    match refusal {
-        Refusal::TooLarge { .. } | Refusal::TooManyKeys { .. } => SessionError::TooLarge(refusal),
-        Refusal::NotOpen(phase) => SessionError::Closed(match phase {
-            Phase::Open => "it is open",
-            Phase::Doomed => "an earlier read found no compatible version; let the handler fail, and it is run again",
-            Phase::Discarded => "the handler has aborted it",
-            Phase::Committing => "it is being committed",
-            Phase::Closed => "it is over",
-        }),
-    }
 }

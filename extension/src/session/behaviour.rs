@@ -1,0 +1,36 @@
+//! How a session behaves: the settings that change what callers see.
+
+/// When the record of an earlier commit is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DuplicateCheck {
+    /// Beside the handler; the commit waits for the answer.
+    #[default]
+    Parallel,
+    /// Before the handler runs.
+    Before,
+    /// Only by the conditional write of the commit record.
+    CommitOnly,
+}
+
+/// When a commit is acknowledged (R-COMMIT-6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ack {
+    /// When every head is applied.
+    #[default]
+    Visible,
+    /// When the record is durable.
+    Durable,
+}
+
+/// How a session behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behaviour {
+    /// `AFT_DUPLICATE_CHECK`.
+    pub duplicate_check: DuplicateCheck,
+    /// `AFT_ACK`.
+    pub ack: Ack,
+    /// `AFT_MEMOIZE=always`: record the response of a transaction that wrote nothing.
+    pub memoize_always: bool,
+    /// `AFT_RETENTION_SECONDS`.
+    pub retention_seconds: u64,
+}

@@ -1,0 +1,45 @@
+//! Why an operation on an attempt fails.
+
+use aft_protocol::attempt::{Phase, Refusal};
+use aft_protocol::key::Key;
+use aft_store::StoreError;
+
+/// Why an operation on an attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// No attempt is open in this sandbox.
+    #[error("no transaction is open: requests are taken only while an invocation runs")]
+    NoTransaction,
+    /// The request names another transaction or attempt than the open one, or must name one and does not.
+    #[error("{0}")]
+    OtherTransaction(String),
+    /// The attempt takes no more operations.
+    #[error("the transaction takes no more operations: {0}")]
+    Closed(&'static str),
+    /// The write buffer is full.
+    #[error(transparent)]
+    TooLarge(Refusal),
+    /// No version of the key fits what was read.
+    #[error("no version of {0:?} fits what this attempt has read before: let the handler fail, and it is run again")]
+    ReadConflict(Key),
+    /// What the request's precondition asks for is not what this transaction sees.
+    #[error("{0}")]
+    PreconditionFailed(String),
+    /// The store failed, after retries.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What an attempt's refusal is to a session's caller.
+pub(super) fn refused(refusal: Refusal) -> SessionError {
+    match refusal {
+        Refusal::TooLarge { .. } | Refusal::TooManyKeys { .. } => SessionError::TooLarge(refusal),
+        Refusal::NotOpen(phase) => SessionError::Closed(match phase {
+            Phase::Open => "it is open",
+            Phase::Doomed => "an earlier read found no compatible version; let the handler fail, and it is run again",
+            Phase::Discarded => "the handler has aborted it",
+            Phase::Committing => "it is being committed",
+            Phase::Closed => "it is over",
+        }),
+    }
+}
