@@ -1,6 +1,8 @@
 //! The layer's processes, as they are shipped, beside the same work without them. Prints one table.
+//!
+//! `cargo bench -p aft-bench --bench processes -- --layer DIRECTORY` measures another build of the layer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use aft_bench::setup::{Programs, Setup};
@@ -26,9 +28,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<String, Error> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("release");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("release");
+    let other = std::env::args().skip_while(|argument| argument != "--layer").nth(1);
     let programs = Programs {
-        layer: LayerBinaries::side_by_side(&root),
+        layer: LayerBinaries::side_by_side(&other.map_or(shipped, PathBuf::from)),
         hello: env!("CARGO_BIN_EXE_hello").into(),
         runtime: env!("CARGO_BIN_EXE_empty-runtime").into(),
     };
