@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench layer clean layer-binaries examples
+.PHONY: help demo run test check bench mutants layer clean layer-binaries examples
 
 LAYER_BINARIES := target/release
 LAYER_PACKAGES := -p aft-extension -p aft-runtime-shim
@@ -34,6 +34,9 @@ check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sou
 
 bench: layer-binaries examples ## Figures, side by side in one run
 	cargo bench -p aft-bench
+
+mutants: need-cargo ## Breaks the protocol one rule at a time; every break must be noticed (minutes)
+	python3 tests/mutants.py
 
 layer: ## The layer's zip for this machine's architecture
 	layer/build.sh

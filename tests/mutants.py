@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Breaks the protocol on purpose, one rule at a time, and asks whether a test notices: `make mutants`.
+
+Works on a copy under target/mutants. Exits with 1 if a mutant survives, does not compile, or no longer fits the source.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPY = ROOT / "target" / "mutants"
+CRATES = ["protocol", "store", "extension"]
+
+# (rule, what is broken, file, what stands there, what stands there instead)
+MUTANTS = [
+    ("R-READ-1", "a newer sibling may be read", "protocol/src/atomic_read.rs",
+     "!others.iter().any(older)", "{ let _ = older; true }"),
+    ("R-READ-1", "the lower bound is ignored", "protocol/src/atomic_read.rs",
+     "if inline.version < lower {", "if false {"),
+    ("R-READ-1", "absent keys do not count", "protocol/src/atomic_read.rs",
+     "is_some_and(|read| read.version < entry.version)",
+     "is_some_and(|read| !read.version.is_zero() && read.version < entry.version)"),
+    ("R-READ-2", "own writes are not read", "protocol/src/attempt.rs",
+     "if let Some(value) = self.writes.get(key) {", "if let Some(value) = self.writes.get(key).filter(|_| false) {"),
+    ("R-READ-3", "a conflict is an absence", "protocol/src/atomic_read.rs",
+     "if lower.is_zero() && head.reaches_birth() { Choice::Accept(Entry::absent()) } else { Choice::Conflict }",
+     "{ let _ = lower; Choice::Accept(Entry::absent()) }"),
+    ("R-READ-4", "what is known is asked for again", "protocol/src/attempt.rs",
+     "Ok(self.reads.get(key).cloned().map(Seen::Read))", "Ok(None)"),
+    ("R-READ-4", "older records one by one", "protocol/src/atomic_read.rs",
+     ".filter(|id| !records.contains_key(id)));", ".filter(|id| !records.contains_key(id)).take(1));"),
+    ("R-COMMIT-1", "heads before the record", "extension/src/session/commit.rs",
+     "match self.write_record(&record, open.deadline).await {",
+     "let _ = self.finish_apply(&record, open.deadline).await;\n        match self.write_record(&record, open.deadline).await {"),
+    ("R-COMMIT-2", "a duplicate gives its own answer", "extension/src/session/commit.rs",
+     "Ok(Recorded::Anothers(existing)) => self.answer_from(&existing, open.deadline).await,",
+     "Ok(Recorded::Anothers(_)) => CommitResult::Committed,"),
+    ("R-COMMIT-2", "a duplicate does not finish the apply", "extension/src/session/commit.rs",
+     "match self.finish_apply(existing, deadline).await {", "let _ = deadline;\n        match Ok::<(), StoreError>(()) {"),
+    ("R-COMMIT-2", "the record is written unconditionally", "store/src/memory.rs",
+     "Some(existing) => Ok(Committed::Before(Box::new(existing.clone()))),",
+     "Some(_) => {\n                tables.records.insert(record.transaction(), record.clone());\n                Ok(Committed::Now)\n            }"),
+    ("R-COMMIT-3", "the clock ignores what was read", "extension/src/session/mod.rs",
+     "PoisonError::into_inner).observe(version);", "PoisonError::into_inner);\n        let _ = version;"),
+    ("R-COMMIT-4", "anybody's record is one's own", "extension/src/session/commit.rs",
+     "if existing.nonce == record.nonce =>", "if !record.writes.is_empty() || existing.nonce == record.nonce =>"),
+    ("R-COMMIT-4", "unknown is called failed", "extension/src/session/commit.rs",
+     "may_have_applied |= error.kind().may_have_applied();", "may_have_applied &= error.kind().may_have_applied();"),
+    ("R-COMMIT-5", "heads move back", "protocol/src/head.rs",
+     "if entry.version <= self.current.version {", "if entry.version == self.current.version {"),
+    ("R-COMMIT-6", "visible does not wait", "extension/src/session/commit.rs",
+     "Ack::Durable => CommitResult::Committed,", "_ => CommitResult::Committed,"),
+    ("R-COMMIT-7", "nothing is written down too", "extension/src/session/commit.rs",
+     "let records_nothing = writes.is_empty() &&", "let records_nothing = false && writes.is_empty() &&"),
+    ("R-COMMIT-8", "an abort commits", "extension/src/session/mod.rs",
+     "        let open = self.take(transaction, number)?;\n        open.attempt().close();",
+     "        let response = Response { content_type: None, body: Default::default() };\n"
+     "        let _ = self.commit(transaction, number, response).await;\n"
+     "        let Ok(open) = self.take(transaction, number) else { return Ok(Aborted::Gone) };\n"
+     "        open.attempt().close();"),
+    ("R-COMMIT-9", "a full buffer takes more", "protocol/src/attempt.rs",
+     "if bytes > limits::TRANSACTION_BYTES {", "if bytes > 2 * limits::TRANSACTION_BYTES {"),
+    ("R-FM-2", "the previous apply is not waited for", "extension/src/session/commit.rs",
+     "if let Err(error) = self.settle_previous(open.deadline).await {", "if let Err(error) = Ok::<(), StoreError>(()) {"),
+    ("R-FM-3", "readers do not roll forward", "extension/src/session/read.rs",
+     "if entry.version <= head.current.version {", "if true {"),
+]
+
+
+def prepare():
+    shutil.rmtree(COPY, ignore_errors=True)
+    COPY.mkdir(parents=True)
+    for crate in CRATES:
+        shutil.copytree(ROOT / crate, COPY / crate)
+    for name in ["Cargo.lock", "clippy.toml"]:
+        shutil.copy(ROOT / name, COPY)
+    manifest = (ROOT / "Cargo.toml").read_text()
+    manifest = re.sub(r"members = \[.*?\]", f"members = {CRATES}".replace("'", '"'), manifest)
+    manifest = manifest.replace('warnings = "deny"', 'warnings = "allow"')
+    # Profiles of crates that the copy does not have.
+    manifest = re.sub(r"\[profile\.dev\.package\.[^\]]*\]\n[^\[]*", "", manifest)
+    (COPY / "Cargo.toml").write_text(re.sub(r"^aft-cli = .*\n", "", manifest, flags=re.M))
+
+
+def failing_tests():
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(ROOT / "target" / "mutants-build"), HISTORIES="300", RUST_BACKTRACE="0")
+    command = ["cargo", "test", "-p", "aft-protocol", "-p", "aft-extension", "--no-fail-fast"]
+    run = subprocess.run(command, cwd=COPY, env=environment, capture_output=True, text=True)
+    output = run.stdout + run.stderr
+    if "could not compile" in output:
+        sys.exit(f"does not compile:\n{output[-3000:]}")
+    return sorted(set(re.findall(r"^test (\S+) \.\.\. FAILED$", output, re.M)))
+
+
+def main():
+    prepare()
+    if failures := failing_tests():
+        sys.exit(f"tests fail without any mutant: {failures}")
+    survived = 0
+    for rule, what, file, before, after in MUTANTS:
+        path = COPY / file
+        source = path.read_text()
+        if source.count(before) < 1:
+            sys.exit(f"{rule}, {what}: {file} no longer has {before!r}")
+        path.write_text(source.replace(before, after, 1))
+        caught = failing_tests()
+        path.write_text(source)
+        survived += not caught
+        print(f"{'caught' if caught else 'SURVIVED'}  {rule:<11} {what}: {', '.join(caught[:3])}", flush=True)
+    print(f"{len(MUTANTS) - survived} of {len(MUTANTS)} mutants caught")
+    sys.exit(1 if survived else 0)
+
+
+main()
