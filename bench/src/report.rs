@@ -29,7 +29,7 @@ impl fmt::Display for Quantity {
         let text = match *self {
             Self::Time(time) if time < Duration::from_millis(1) => format!("{:.1} µs", time.as_secs_f64() * 1e6),
             Self::Time(time) => format!("{:.2} ms", time.as_secs_f64() * 1e3),
-            Self::Size(bytes) => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+            Self::Size(bytes) => format!("{:.1} MB", bytes as f64 / 1e6),
         };
         f.pad(&text)
     }
@@ -128,7 +128,7 @@ mod tests {
             Row::new("invocation", time(900)).added(time(400)).target(time(500)),
             Row::new("PUT", time(50)).target(time(100)).beside("20.0 µs: 2.5×"),
             Row::new("start", time(12_345)).target(time(10_000)),
-            Row::new("memory", Quantity::Size(12_345_678)),
+            Row::new("memory", Quantity::Size(12_390_000)),
         ];
         let expected = "\
 | what       | p50      | p99 | beside it     | target          |        |
@@ -136,7 +136,7 @@ mod tests {
 | invocation | 900.0 µs |     | adds 400.0 µs | adds ≤ 500.0 µs | met    |
 | PUT        | 50.0 µs  |     | 20.0 µs: 2.5× | ≤ 100.0 µs      | met    |
 | start      | 12.35 ms |     |               | ≤ 10.00 ms      | missed |
-| memory     | 12.3 MB  |     |               |                 |        |
+| memory     | 12.4 MB  |     |               |                 |        |
 ";
         assert_eq!(table(&rows), expected);
     }
