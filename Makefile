@@ -32,7 +32,7 @@ check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sou
 	cargo fetch --locked
 	@$$(tests/tools.sh cargo-deny)/cargo-deny --offline --all-features check licenses bans sources
 
-bench: layer-binaries examples ## Figures, side by side in one run
+bench: layer-binaries ## Figures, side by side in one run
 	cargo bench -p aft-bench
 
 mutants: need-cargo ## Breaks the protocol one rule at a time; every break must be noticed (minutes)
