@@ -99,6 +99,7 @@ impl<S: Store> Control<S> {
         let reply = match (request.method(), path.as_str()) {
             (&Method::POST, control::ATTACH) => Ok(self.attach(shim)),
             (&Method::POST, control::BEGIN) => self.begin(request).await,
+            (&Method::POST, control::KNOWN) => self.known(&request).await,
             (&Method::POST, control::COMMIT) => self.commit(request).await,
             (&Method::POST, control::ABORT) => self.abort(&request).await,
             (&Method::POST, control::END) => self.end(request).await,
@@ -135,15 +136,13 @@ impl<S: Store> Control<S> {
         let content_type = request.headers().get(CONTENT_TYPE).and_then(|text| text.to_str().ok()).map(str::to_owned);
         let body = body(request).await?;
         let result = self.session.commit(transaction, attempt, Recorded { content_type, body }).await;
-        let unhappy = |outcome, code, detail: &str| problem(outcome, code, detail, Some(transaction));
-        Ok(match result {
-            Ok(CommitResult::Committed) => outcome(Outcome::Committed),
-            Ok(CommitResult::Duplicate(response)) => recorded(&response),
-            Ok(CommitResult::Conflict(detail)) => unhappy(Outcome::Conflict, ErrorCode::ReadConflict, &detail),
-            Ok(CommitResult::Failed(code, detail)) => unhappy(Outcome::Failed, code, &detail),
-            Ok(CommitResult::Unknown(code, detail)) => unhappy(Outcome::Unknown, code, &detail),
-            Err(error) => failed(&error, transaction),
-        })
+        Ok(ended(result, Outcome::Committed, transaction))
+    }
+
+    async fn known(&self, request: &Request<Incoming>) -> Result<Reply, Malformed> {
+        let (transaction, attempt) = which(request)?;
+        let result = self.session.known(transaction, attempt).await;
+        Ok(ended(result, Outcome::Open, transaction))
     }
 
     async fn abort(&self, request: &Request<Incoming>) -> Result<Reply, Malformed> {
@@ -204,6 +203,19 @@ fn problem(ended: Outcome, code: ErrorCode, detail: &str, transaction: Option<Tr
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     *reply.body_mut() = Full::from(serde_json::to_vec(&document).unwrap_or_default());
     reply
+}
+
+/// The reply to a commit, or to the question what it would find; `happy` if nothing was in its way.
+fn ended(result: Result<CommitResult, SessionError>, happy: Outcome, transaction: TransactionId) -> Reply {
+    let unhappy = |outcome, code, detail: &str| problem(outcome, code, detail, Some(transaction));
+    match result {
+        Ok(CommitResult::Committed) => outcome(happy),
+        Ok(CommitResult::Duplicate(response)) => recorded(&response),
+        Ok(CommitResult::Conflict(detail)) => unhappy(Outcome::Conflict, ErrorCode::ReadConflict, &detail),
+        Ok(CommitResult::Failed(code, detail)) => unhappy(Outcome::Failed, code, &detail),
+        Ok(CommitResult::Unknown(code, detail)) => unhappy(Outcome::Unknown, code, &detail),
+        Err(error) => failed(&error, transaction),
+    }
 }
 
 fn failed(error: &SessionError, transaction: TransactionId) -> Reply {

@@ -101,6 +101,27 @@ async fn the_look_up_before_the_handler_answers_for_it() {
     assert!(matches!(retry.try_get(7, "a").await, Err(SessionError::NoTransaction)));
 }
 
+/// R-COMMIT-2 for a response that is passed on as it comes: its first byte waits for the look-up, however long that takes.
+#[tokio::test(start_paused = true)]
+async fn what_has_committed_before_is_known_before_a_byte_is_released() {
+    let store = Memory::new();
+    let behaviour = Behaviour { duplicate_check: DuplicateCheck::Parallel, ..BEHAVIOUR };
+    let (seven, first) = (TransactionId::from_bits(7), AttemptNumber::FIRST);
+    let sandbox = Sandbox::with(&store, 1, behaviour, 0, |_| Fault::None);
+    sandbox.begin(7).await;
+    sandbox.put(7, "a", "1");
+    assert_eq!(sandbox.session.known(seven, first).await.unwrap(), CommitResult::Committed, "nothing is in the way");
+    assert_eq!(sandbox.commit(7, "ok").await, CommitResult::Committed, "the attempt is still open");
+
+    let duplicate = Sandbox::with(&store, 2, behaviour, 0, |_| Fault::None);
+    duplicate.begin(7).await;
+    assert_eq!(duplicate.session.known(seven, first).await.unwrap(), CommitResult::Duplicate(answer("ok")));
+    let away = Sandbox::with(&store, 3, behaviour, 0, |_| Fault::Before(ErrorKind::Rejected));
+    away.begin(7).await;
+    let known = away.session.known(seven, first).await.unwrap();
+    assert!(matches!(known, CommitResult::Failed(ErrorCode::StoreUnavailable, _)), "{known:?}");
+}
+
 /// R-COMMIT-3: a write that follows a read is never ordered before it, whatever the clocks say.
 #[tokio::test(start_paused = true)]
 async fn a_write_after_a_read_wins_although_its_clock_is_behind() {

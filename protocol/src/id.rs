@@ -29,6 +29,12 @@ macro_rules! id_128 {
             pub const fn from_bits(bits: u128) -> Self {
                 Self(bits)
             }
+
+            /// The lower half of its bits.
+            #[must_use]
+            pub const fn low_bits(self) -> u64 {
+                self.0 as u64
+            }
         }
 
         impl fmt::Display for $name {

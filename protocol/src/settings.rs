@@ -42,7 +42,17 @@ settings! {
     MAX_ATTEMPTS "AFT_MAX_ATTEMPTS", "3", "1 to 100",
         "How often the handler is run for one invocation before its error is reported to Lambda.";
     RETRY_RESERVE "AFT_RETRY_RESERVE_MS", "500", "0 to 900000",
-        "Milliseconds that must be left before the deadline for another attempt to start.";
+        "Milliseconds that must be left before the deadline for another attempt to start, at least; more if earlier attempts and commits took longer.";
+    RETRY_ON "AFT_RETRY_ON", "error,crash,attempt-timeout,conflict,commit-failed", "a list of these, or none",
+        "Which failed attempts are followed by another.";
+    RETRY_NEVER "AFT_RETRY_NEVER", "", "error types, separated by commas",
+        "Handler errors of these types (as the runtime names them: `ValueError`) are reported at once.";
+    RETRY_BACKOFF "AFT_RETRY_BACKOFF_MS", "20", "0 to 60000",
+        "The longest pause before the second attempt, in milliseconds. It doubles with each attempt, up to 2 seconds, and is drawn evenly from zero to that.";
+    ATTEMPT_TIMEOUT "AFT_ATTEMPT_TIMEOUT_MS", "0", "0 to 900000",
+        "How long an attempt may run, in milliseconds, before the runtime is killed and the attempt has failed; 0: as long as Lambda allows.";
+    STREAMING "AFT_STREAMING", "buffered", "buffered or pass-through",
+        "Whether a streamed response is held back until the commit, or passed on as it comes, with the commit at its end.";
     ACK "AFT_ACK", "visible", "visible or durable",
         "When the response is released: once every write is visible, or as soon as the commit record is durable.";
     READ "AFT_READ", "strong", "strong or eventual",

@@ -38,6 +38,10 @@ pub mod header {
     pub const OUTCOME: &str = "x-aft-outcome";
 }
 
+/// The content type that is recorded in place of a response that was passed on as it came and is larger than
+/// [`crate::limits::RESPONSE_BYTES`]: the transaction committed, and a duplicate cannot be answered.
+pub const RESPONSE_OMITTED: &str = "application/vnd.aft.response-omitted";
+
 /// The media type of errors (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -149,6 +153,9 @@ pub mod control {
     pub const ATTACH: &str = "/control/v1/attach";
     /// An attempt starts: takes [`super::Begin`]. `open`, or `duplicate` with the recorded response.
     pub const BEGIN: &str = "/control/v1/begin";
+    /// The attempt is about to release the first bytes of its response: with `X-Aft-Transaction` and `X-Aft-Attempt`. Waits
+    /// for the look-up of an earlier commit: `open` if there is none, `duplicate` with the recorded response, or `failed`.
+    pub const KNOWN: &str = "/control/v1/known";
     /// The handler answered: takes its response as the body, with `Content-Type`, `X-Aft-Transaction` and
     /// `X-Aft-Attempt`. `committed`, or `duplicate` with the recorded response, or `conflict`, `failed`, `unknown` with a
     /// problem document.

@@ -14,6 +14,7 @@ use crate::conductor::{Conductor, Parts, post_init_error};
 use crate::config::{Bootstrap, Config};
 use crate::coordinator::Coordinator;
 use crate::error::AppError;
+use crate::orphans;
 use crate::supervisor::{Running, Supervisor};
 use crate::upstream::Upstream;
 
@@ -52,24 +53,28 @@ struct Prepared {
     coordinator: Coordinator,
     attached: aft_protocol::wire::Attached,
     sigterm: Signal,
+    child_ended: Signal,
 }
 
 async fn prepare(config: Config) -> Result<Prepared, AppError> {
     let sigterm = signal(SignalKind::terminate()).map_err(AppError::Resources)?;
+    let child_ended = orphans::adopt().map_err(AppError::Resources)?;
     let attached = Coordinator::attach(&config.control_socket).await;
     let path = || config.control_socket.clone();
     let (coordinator, attached) = attached.map_err(|source| AppError::ExtensionUnreachable { path: path(), source })?;
     tracing::debug!(sandbox = %attached.sandbox, "attached; the local endpoint is {}", attached.endpoint);
-    Ok(Prepared { config, coordinator, attached, sigterm })
+    Ok(Prepared { config, coordinator, attached, sigterm, child_ended })
 }
 
 impl Prepared {
     async fn serve(self) -> Result<u8, AppError> {
-        let Self { config, coordinator, attached, sigterm } = self;
+        let Self { config, coordinator, attached, sigterm, child_ended } = self;
         let upstream = Upstream::new(config.runtime_api);
         let (outbox, inbox) = mpsc::unbounded_channel();
-        let supervisor = Supervisor::new(config.command, attached, upstream.clone(), outbox.clone());
+        let supervisor =
+            Supervisor::new(config.command, attached, upstream.clone(), outbox.clone(), config.pass_streams);
         let running = supervisor.running();
+        tokio::spawn(orphans::reap(child_ended, running.pid()));
         let (stop, stopping) = watch::channel(false);
         let conductor = Conductor::new(Parts {
             function: config.function,
@@ -95,6 +100,8 @@ async fn terminated(mut sigterm: Signal, stop: watch::Sender<bool>, running: Run
     if timeout(GRACE, running.terminate()).await.is_err() {
         tracing::warn!("the runtime did not end on SIGTERM, and is killed");
     }
+    // Whatever is left of it, and of what it left behind.
+    orphans::end_all().await;
 }
 
 async fn fail_init(upstream: Upstream, error: &AppError) {

@@ -1,4 +1,4 @@
-//! HTTP bodies: whole ones, which can be sent again with their trailers, and streams, which cannot.
+//! HTTP bodies: whole ones, which can be sent again with their trailers, and those on their way, which cannot.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::sync::mpsc;
 
 /// A body that is all there. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -68,8 +69,10 @@ pub async fn collect(mut incoming: Incoming, limit: usize) -> Result<Collected, 
 pub enum Body {
     /// All there.
     Whole(Whole),
-    /// On its way.
+    /// On its way, untouched.
     Streaming(Incoming),
+    /// On its way, frame by frame; it ends when the sender is dropped.
+    Relayed(mpsc::Receiver<Frame<Bytes>>),
 }
 
 impl Default for Body {
@@ -85,6 +88,7 @@ impl HttpBody for Body {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Streaming(incoming) => Pin::new(incoming).poll_frame(context),
+            Self::Relayed(frames) => frames.poll_recv(context).map(|frame| frame.map(Ok)),
             Self::Whole(whole) if !whole.data.is_empty() => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut whole.data)))))
             }
@@ -95,6 +99,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Streaming(incoming) => incoming.is_end_stream(),
+            Self::Relayed(_) => false,
             Self::Whole(whole) => whole.data.is_empty() && whole.trailers.is_none(),
         }
     }
@@ -102,6 +107,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Streaming(incoming) => incoming.size_hint(),
+            Self::Relayed(_) => SizeHint::default(),
             Self::Whole(whole) if whole.chunked || whole.trailers.is_some() => SizeHint::default(),
             Self::Whole(whole) => SizeHint::with_exact(whole.data.len() as u64),
         }

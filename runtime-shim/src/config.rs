@@ -7,7 +7,7 @@ use std::time::Duration;
 use aft_protocol::id::Scope;
 use aft_protocol::settings::{self, Faults, LogLevel, Reader};
 
-use crate::retry::Policy;
+use crate::retry::{Causes, Policy};
 
 /// A Unix socket's path must fit `sockaddr_un`; the last bytes are left for the terminator.
 const SOCKET_PATH_BYTES: usize = 100;
@@ -21,8 +21,10 @@ pub struct Config {
     pub function: Scope,
     /// `AFT_CONTROL_SOCKET`.
     pub control_socket: PathBuf,
-    /// `AFT_MAX_ATTEMPTS` and `AFT_RETRY_RESERVE_MS`.
+    /// `AFT_MAX_ATTEMPTS`, `AFT_RETRY_…` and `AFT_ATTEMPT_TIMEOUT_MS`.
     pub policy: Policy,
+    /// `AFT_STREAMING=pass-through`: a streamed response is passed on as it comes.
+    pub pass_streams: bool,
     /// The real runtime's program and arguments; not empty.
     pub command: Vec<OsString>,
 }
@@ -71,6 +73,11 @@ impl Config {
             function: Scope::new(reader.required_variable("AWS_LAMBDA_FUNCTION_NAME", lambda_sets)),
             control_socket: reader.parsed(&settings::CONTROL_SOCKET, socket_path),
             policy: policy(&mut reader),
+            pass_streams: reader.parsed(&settings::STREAMING, |text| match text {
+                "buffered" => Some(false),
+                "pass-through" => Some(true),
+                _ => None,
+            }),
             command,
         };
         reader.flag(&settings::ENABLED);
@@ -86,9 +93,19 @@ impl Config {
 }
 
 fn policy(reader: &mut Reader) -> Policy {
+    let never = reader.text(&settings::RETRY_NEVER).unwrap_or_default();
+    let never = never.split(',').map(|kind| kind.trim().to_owned()).filter(|kind| !kind.is_empty()).collect();
+    let mut milliseconds = |setting, most| Duration::from_millis(reader.number(setting, 0..=most));
+    let reserve = milliseconds(&settings::RETRY_RESERVE, 900_000);
+    let backoff = milliseconds(&settings::RETRY_BACKOFF, 60_000);
+    let attempt_limit = Some(milliseconds(&settings::ATTEMPT_TIMEOUT, 900_000)).filter(|limit| !limit.is_zero());
     Policy {
         max_attempts: u32::try_from(reader.number(&settings::MAX_ATTEMPTS, 1..=100)).unwrap_or_default(),
-        reserve: Duration::from_millis(reader.number(&settings::RETRY_RESERVE, 0..=900_000)),
+        retried: reader.parsed(&settings::RETRY_ON, Causes::parse),
+        never,
+        reserve,
+        backoff,
+        attempt_limit,
     }
 }
 
@@ -134,7 +151,17 @@ mod tests {
         let config = read(&[("AFT_DATA_TABLE", "orders")]).unwrap();
         assert_eq!(config.policy.max_attempts, 3);
         assert_eq!(config.policy.reserve, Duration::from_millis(500));
+        assert_eq!(config.policy.backoff, Duration::from_millis(20));
+        assert_eq!((config.policy.attempt_limit, config.pass_streams), (None, false));
         assert_eq!(config.control_socket.to_str(), Some("/tmp/.aft/control.sock"));
+    }
+
+    #[test]
+    fn error_types_are_a_list() {
+        let config = read(&[("AFT_RETRY_NEVER", " NoFunds, Errors.Invalid ,"), ("AFT_ATTEMPT_TIMEOUT_MS", "250")]);
+        let config = config.unwrap();
+        assert_eq!(config.policy.never, ["NoFunds", "Errors.Invalid"]);
+        assert_eq!(config.policy.attempt_limit, Some(Duration::from_millis(250)));
     }
 
     #[test]
@@ -143,6 +170,10 @@ mod tests {
             ("AWS_LAMBDA_FUNCTION_NAME", ""),
             ("AFT_MAX_ATTEMPTS", "none"),
             ("AFT_RETRY_RESERVE_MS", "-1"),
+            ("AFT_RETRY_ON", "error,always"),
+            ("AFT_RETRY_BACKOFF_MS", "60001"),
+            ("AFT_ATTEMPT_TIMEOUT_MS", "1s"),
+            ("AFT_STREAMING", "yes"),
             ("AFT_CONTROL_SOCKET", "control.sock"),
             ("AFT_ENABLED", "no"),
             ("AFT_LOG", "loud"),
@@ -151,7 +182,7 @@ mod tests {
             ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start"),
         ];
         let line = Config::read(variables(&faulty), Vec::new()).unwrap_err().to_string();
-        assert!(line.starts_with("10 fault(s)"), "{line}");
+        assert!(line.starts_with("14 fault(s)"), "{line}");
         assert_eq!(line.lines().count(), 1);
         let parts = ["AFT_RETRIES is not a setting", "managed instances", "SnapStart", "there is no command"];
         assert!(parts.iter().all(|part| line.contains(part)), "{line}");

@@ -144,6 +144,15 @@ impl Coordinator {
         answer(self.call(control::COMMIT, headers, response).await?).await
     }
 
+    /// Asks whether the attempt's transaction has committed before: [`Answer::Opened`] if there is nothing of that.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn known(&mut self, transaction: TransactionId, attempt: AttemptNumber) -> Result<Answer, ControlError> {
+        let headers = attempt_headers(transaction, attempt);
+        answer(self.call(control::KNOWN, headers, Bytes::new()).await?).await
+    }
+
     /// Aborts an attempt.
     ///
     /// # Errors

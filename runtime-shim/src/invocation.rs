@@ -2,19 +2,26 @@
 //! conductor does what each state says and comes back with an event.
 //!
 //! ```text
-//!                begin: open          /next             /response          it fits
-//!   ► Beginning ────────────► Begun ─────────► Delivered ─────────► Responded ───────► Committing
-//!       ▲ │ │                   │               │ ▲ /next             │                  │ │ │
-//!       │ │ │ not begun   crash │  /error, crash│ └─┘ again  too large│        committed │ │ │ unknown
-//!       │ │ └───► Failed        ▼               ▼         error trailer                  │ │ └──► Failed
-//!       │ │             ▲     Aborting ◄──────────────────────────────┘                  │ │
-//!       │ │             │ report │  │                                                    ▼ │
-//!       │ │             └────────┤  └───────────────► Released ◄───────────────────────────┤
-//!       │ └──────────────────────│───────────────────────▲        duplicate                │
-//!       │                        ▼ redeliver                                               │
-//!       └─────────────────── Redeliver ◄───────────────────────────────────────────────────┘
-//!          next attempt                                conflict, failed: redeliver (or report ► Failed)
+//!               open            /next             /response             it fits             committed
+//!   ► Beginning ────► Begun ─────────► Delivered ────────────► Responded ─────► Committing ─────────► Released
+//!       ▲   │           │               │  │  │ first byte       ▲    │          │   │  │
+//!       │   │ not       │               │  │  └──► Streaming ────┘    │          │   │  │ unknown
+//!       │   │ begun     │ crash,        │  │           │ crash,  end  │ too      │   │  └─────► Failed
+//!       │   ▼           │ hung   /error,│  └ /next     │ hung         │ large,   │   │
+//!       │ Failed        │   crash, hung │    again     │              │ error    │   │ conflict, failed:
+//!       │   ▲           └───────┬───────┴──────────────┴──────────────┘ trailer  │   │ report
+//!       │   │ report            ▼                                                │   └─────────► Failed
+//!       │   └─────────────── Aborting                                            │
+//!       │                       │ redeliver                                      │ conflict, failed:
+//!       └────────────────── Redeliver ◄──────────────────────────────────────────┘ redeliver
+//!          next attempt
+//!
+//!   Beginning, Delivered, Committing, Aborting ── duplicate ──► Released
 //! ```
+//!
+//! `Streaming` is there only if the function asked for responses that are passed on as they come. Its look-up of an earlier
+//! commit comes before its first byte, so a duplicate goes from `Delivered` to `Released`. What fails after that byte is
+//! never redelivered: `retry::decide` sees to it.
 //!
 //! Invariants: a response is released only from `Released`, and only a commit, or the record of an earlier one, leads
 //! there. No attempt starts before the one before it is aborted, or is known to have left no trace. `Released` and
@@ -22,6 +29,8 @@
 
 use crate::retry::{Cause, Decision};
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +43,8 @@ pub enum State {
     Begun,
     /// The runtime has the event.
     Delivered,
+    /// Lambda gets the handler's response as it comes. No other attempt can follow.
+    Streaming,
     /// The handler's response is here, and is to be checked.
     Responded,
     /// The extension is to commit.
@@ -79,7 +90,11 @@ pub enum Event {
     Duplicate,
     /// The runtime took the event.
     Handed,
-    /// The handler's response arrived.
+    /// The first bytes of a response that is passed on arrived, and there is no earlier commit.
+    StreamBegan,
+    /// The same, but whether there is an earlier commit could not be learnt.
+    LookUpFailed,
+    /// The handler's response arrived, to its end.
     Responded,
     /// The response can be committed and released.
     Fits,
@@ -91,6 +106,8 @@ pub enum Event {
     HandlerFailed,
     /// The runtime process ended.
     Crashed,
+    /// The attempt ran longer than it may, and the runtime process was ended.
+    TimedOut,
     /// The transaction committed, or had nothing to commit.
     Committed,
     /// The attempt left no trace because of a conflict.
@@ -122,12 +139,15 @@ impl State {
         let next = match (self, event) {
             (Self::Beginning, Event::Opened) => Self::Begun,
             (Self::Beginning, Event::NotBegun) => Self::Failed(Failure::NotBegun),
-            (Self::Beginning | Self::Committing | Self::Aborting(_), Event::Duplicate) => {
+            (Self::Beginning | Self::Delivered | Self::Committing | Self::Aborting(_), Event::Duplicate) => {
                 Self::Released(Whose::Recorded)
             }
             (Self::Begun | Self::Delivered, Event::Handed) => Self::Delivered,
-            (Self::Begun | Self::Delivered, Event::Crashed) => Self::Aborting(Cause::Crash),
-            (Self::Delivered, Event::Responded) => Self::Responded,
+            (Self::Begun | Self::Delivered | Self::Streaming, Event::Crashed) => Self::Aborting(Cause::Crash),
+            (Self::Begun | Self::Delivered | Self::Streaming, Event::TimedOut) => Self::Aborting(Cause::AttemptTimeout),
+            (Self::Delivered, Event::StreamBegan) => Self::Streaming,
+            (Self::Delivered, Event::LookUpFailed) => Self::Aborting(Cause::CommitFailed),
+            (Self::Delivered | Self::Streaming, Event::Responded) => Self::Responded,
             (Self::Delivered, Event::HandlerFailed) | (Self::Responded, Event::Broken) => Self::Aborting(Cause::Error),
             (Self::Responded, Event::Fits) => Self::Committing,
             (Self::Responded, Event::TooLarge) => Self::Aborting(Cause::TooLarge),

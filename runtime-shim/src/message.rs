@@ -7,6 +7,7 @@ use hyper::Response;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::body::{Body, Collected};
+use crate::relay::{Ended, Stream};
 use crate::upstream::{Head, Polled, Post, UpstreamError};
 
 /// Which child: what a dead one still says must not act on the attempt of the next.
@@ -44,6 +45,15 @@ pub enum Call {
         /// The body.
         body: Collected,
     },
+    /// `/response`, as a stream that is to be passed on.
+    Stream {
+        /// Whom it names.
+        request: RequestId,
+        /// Route and headers.
+        head: Box<Head>,
+        /// What follows.
+        stream: Stream,
+    },
     /// `/init/error`.
     InitError(Box<Post>),
 }
@@ -59,6 +69,13 @@ pub enum Message {
         call: Call,
         /// Where the answer goes.
         reply: Reply,
+    },
+    /// A response that is passed on has come to its end, from its child's side.
+    Streamed {
+        /// Which child.
+        child: Generation,
+        /// How it ended, and what it was.
+        ended: Ended,
     },
     /// A child is dead, and everything that it had said before is heard.
     Exited {

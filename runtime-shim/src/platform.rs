@@ -5,11 +5,14 @@ use std::process::ExitStatus;
 
 use aft_protocol::id::RequestId;
 use aft_protocol::limits;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::{self, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
+use serde::Deserialize;
 
-use crate::body::{Body, Whole};
+use crate::body::Body;
 
 /// What every route of an invocation begins with.
 pub const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
@@ -26,6 +29,8 @@ pub const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-in
 pub const DEADLINE_MS: HeaderName = HeaderName::from_static("lambda-runtime-deadline-ms");
 /// An error's type: a header of `/error`, or a trailer of a streamed response.
 pub const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
+/// An error's document in base64: a trailer of a streamed response.
+pub const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
 /// `streaming`, or nothing.
 pub const RESPONSE_MODE: HeaderName = HeaderName::from_static("lambda-runtime-function-response-mode");
 
@@ -79,17 +84,42 @@ pub fn error_headers(kind: &'static str) -> HeaderMap {
 
 /// Whether a streamed response ended in an error.
 #[must_use]
-pub fn ended_in_error(body: &Whole) -> bool {
-    body.trailers.as_ref().is_some_and(|trailers| trailers.contains_key(&ERROR_TYPE))
+pub fn ended_in_error(trailers: Option<&HeaderMap>) -> bool {
+    trailers.is_some_and(|trailers| trailers.contains_key(&ERROR_TYPE))
+}
+
+/// What the runtime calls its error: the header's text, and the document's `errorType`.
+#[must_use]
+pub fn error_types(headers: &HeaderMap, document: &[u8]) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Document {
+        #[serde(rename = "errorType")]
+        kind: String,
+    }
+    let header = headers.get(&ERROR_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
+    let document = serde_json::from_slice::<Document>(document).ok().map(|document| document.kind);
+    header.into_iter().chain(document).collect()
+}
+
+/// Whether the runtime sends this response as a stream.
+#[must_use]
+pub fn is_streamed(headers: &HeaderMap) -> bool {
+    headers.get(&RESPONSE_MODE).is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"streaming"))
+}
+
+/// The trailers that end a streamed response in an error of our own.
+#[must_use]
+pub fn error_trailers(kind: &'static str, message: &str) -> HeaderMap {
+    let document = STANDARD.encode(posted_error(kind, message));
+    let document = HeaderValue::from_str(&document).ok().map(|document| (ERROR_BODY, document));
+    std::iter::once((ERROR_TYPE, HeaderValue::from_static(kind))).chain(document).collect()
 }
 
 /// Whether this response's headers say that it is streamed, or its type that it must have been.
 #[must_use]
 pub fn is_streaming(headers: &HeaderMap) -> bool {
-    let mode = headers.get(&RESPONSE_MODE);
     let kind = headers.get(CONTENT_TYPE);
-    mode.is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"streaming"))
-        || kind.is_some_and(|kind| kind.as_bytes() == STREAMED_HTTP)
+    is_streamed(headers) || kind.is_some_and(|kind| kind.as_bytes() == STREAMED_HTTP)
 }
 
 /// Takes out the headers that belong to one connection, and a length that is not the body's.
@@ -159,7 +189,7 @@ mod tests {
     use hyper::HeaderMap;
     use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
-    use super::{exit_message, is_streaming, strip_hop_by_hop};
+    use super::{error_types, exit_message, is_streaming, strip_hop_by_hop};
 
     #[test]
     fn exits_are_told_in_lambdas_words() {
@@ -188,6 +218,14 @@ mod tests {
         assert_eq!(headers.len(), 2, "{headers:?}");
         strip_hop_by_hop(&mut headers, Some(4));
         assert_eq!(headers, HeaderMap::from_iter([(CONTENT_TYPE, value("text/plain"))]));
+    }
+
+    #[test]
+    fn an_error_has_a_type_in_its_header_and_one_in_its_document() {
+        let header = HeaderMap::from_iter([(super::ERROR_TYPE, HeaderValue::from_static("Unhandled"))]);
+        assert_eq!(error_types(&header, br#"{"errorType": "ValueError", "x": 1}"#), ["Unhandled", "ValueError"]);
+        assert_eq!(error_types(&header, b"{"), ["Unhandled"]);
+        assert_eq!(error_types(&HeaderMap::new(), b"[]"), [""; 0]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::launcher;
 use crate::message::{Generation, Message, Outbox};
+use crate::orphans;
 use crate::proxy::{Caller, Proxy};
 use crate::upstream::Upstream;
 
@@ -35,22 +36,44 @@ pub struct Supervisor {
     attached: Attached,
     upstream: Upstream,
     outbox: Outbox,
+    pass_streams: bool,
     generation: Generation,
     running: watch::Sender<Option<Pid>>,
 }
 
 impl Supervisor {
-    /// Starts children with this command and what the extension said about its endpoint.
+    /// Starts children with this command and what the extension said about its endpoint; with or without passing their
+    /// streamed responses on as they come.
     #[must_use]
-    pub fn new(command: Vec<OsString>, attached: Attached, upstream: Upstream, outbox: Outbox) -> Self {
+    pub fn new(
+        command: Vec<OsString>,
+        attached: Attached,
+        upstream: Upstream,
+        outbox: Outbox,
+        pass_streams: bool,
+    ) -> Self {
         let running = watch::Sender::new(None);
-        Self { command, attached, upstream, outbox, generation: Generation(0), running }
+        Self { command, attached, upstream, outbox, pass_streams, generation: Generation(0), running }
     }
 
     /// The child that runs, for SIGTERM.
     #[must_use]
     pub fn running(&self) -> Running {
         Running { pid: self.running.subscribe() }
+    }
+
+    /// The newest child.
+    #[must_use]
+    pub const fn newest(&self) -> Generation {
+        self.generation
+    }
+
+    /// Kills the child that runs, if one does. Its end comes as [`Message::Exited`].
+    pub fn kill(&self) {
+        if let Some(pid) = *self.running.borrow() {
+            // Fails only if it has just ended.
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 
     /// Whether this is the newest child.
@@ -82,7 +105,12 @@ impl Supervisor {
         let process = command.spawn()?;
         self.generation.0 += 1;
         self.running.send_replace(process.id().and_then(pid));
-        let caller = Caller { child: self.generation, outbox: self.outbox.clone(), upstream: self.upstream.clone() };
+        let caller = Caller {
+            child: self.generation,
+            outbox: self.outbox.clone(),
+            upstream: self.upstream.clone(),
+            pass_streams: self.pass_streams,
+        };
         let proxy = Proxy::start(TcpListener::from_std(listener)?, caller.clone());
         tokio::spawn(watch_over(process, proxy, caller, self.running.clone()));
         Ok(())
@@ -93,6 +121,7 @@ async fn watch_over(mut process: Child, mut proxy: Proxy, caller: Caller, runnin
     let status: Option<ExitStatus> = process.wait().await.ok();
     // No await between the wait and this: the process id is free from now on.
     running.send_replace(None);
+    orphans::end_all().await;
     let _ = timeout(LAST_CALLS, proxy.last_calls()).await;
     drop(proxy);
     // The conductor hears until the process ends.
@@ -110,6 +139,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process id, as it changes.
+    #[must_use]
+    pub fn pid(&self) -> watch::Receiver<Option<Pid>> {
+        self.pid.clone()
+    }
+
     /// Asks the child to end, and waits until it has.
     pub async fn terminate(mut self) {
         if let Some(pid) = *self.pid.borrow() {

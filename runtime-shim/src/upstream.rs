@@ -40,6 +40,9 @@ pub enum UpstreamError {
     /// What came is larger than anything that Lambda sends.
     #[error("its answer is larger than {EVENT_BYTES} bytes")]
     TooLarge,
+    /// The process is ending.
+    #[error("nobody waits for its answer any more")]
+    Unanswered,
     /// An event without what every event has.
     #[error("{0}")]
     Event(#[from] MalformedEvent),
@@ -112,7 +115,9 @@ impl Upstream {
             let started = Instant::now();
             let error = match self.try_next(&post).await {
                 Ok(polled) => return Ok(polled),
-                Err(error @ (UpstreamError::TooLarge | UpstreamError::Event(_))) => return Err(error),
+                Err(error @ (UpstreamError::TooLarge | UpstreamError::Event(_) | UpstreamError::Unanswered)) => {
+                    return Err(error);
+                }
                 Err(error @ (UpstreamError::Connect(_) | UpstreamError::Broken(_))) => error,
             };
             // A connection that broke after a long wait says nothing about the next one.
@@ -151,7 +156,15 @@ impl Upstream {
     }
 
     async fn try_post(&self, post: &Post) -> Result<Response<Body>, UpstreamError> {
-        let (head, incoming) = self.send(post.request()).await?.into_parts();
+        self.exchange(post.request()).await
+    }
+
+    /// Sends a request, once, and waits for the whole answer.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, UpstreamError> {
+        let (head, incoming) = self.send(request).await?.into_parts();
         match body::collect(incoming, EVENT_BYTES).await? {
             Collected::Whole(whole) => Ok(whole_response(head, whole)),
             Collected::TooLarge => Err(UpstreamError::TooLarge),

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::apply::wait_for;
 use super::retry::{last_moment, out_of_time};
-use super::{Ack, Open, Session, SessionError};
+use super::{Ack, Named, Open, Session, SessionError};
 
 /// How a commit ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,16 @@ impl<S: Store> Session<S> {
         Ok(commit.await.unwrap_or_else(|error| {
             CommitResult::Unknown(ErrorCode::OutcomeUnknown, format!("the commit was cut off: {error}"))
         }))
+    }
+
+    /// Whether the transaction has committed before, as far as the look-up beside the handler tells: what committing nothing
+    /// would come to. The attempt stays open.
+    ///
+    /// # Errors
+    /// [`SessionError`] if no such attempt is open.
+    pub async fn known(&self, transaction: TransactionId, number: AttemptNumber) -> Result<CommitResult, SessionError> {
+        let open = self.find(Named { transaction: Some(transaction), attempt: Some(number) })?;
+        Ok(self.commit_nothing(&open).await)
     }
 
     async fn run_commit(&self, open: &Open, response: Response) -> CommitResult {

@@ -1,14 +1,14 @@
 //! What each state of the machine asks for.
 
 use aft_protocol::wire::Begin;
-use hyper::header::CONTENT_TYPE;
+use tokio::time::{Instant, sleep};
 
 use super::open::{Fault, Open};
 use super::{Child, Conductor};
 use crate::coordinator::{Answer, ControlError};
 use crate::error::AppError;
 use crate::invocation::{Event, State};
-use crate::retry::{self, Cause, Decision};
+use crate::retry::{self, Cause, Decision, Failed, Reason, Verdict};
 use crate::{clock, platform};
 
 impl Conductor {
@@ -18,16 +18,23 @@ impl Conductor {
             let event = match open.state() {
                 State::Beginning => self.begin(&mut open).await,
                 State::Begun | State::Delivered => {
-                    if !self.hand(&open) {
+                    if !self.hand(&mut open) {
                         self.open = Some(open);
                         return Ok(());
                     }
                     Event::Handed
                 }
-                State::Responded => open.check(),
+                State::Streaming => {
+                    self.open = Some(open);
+                    return Ok(());
+                }
+                State::Responded => {
+                    self.pace.attempt.observe(open.since.elapsed());
+                    open.check()
+                }
                 State::Committing => self.commit(&mut open).await,
                 State::Aborting(cause) => self.abort(&mut open, cause).await,
-                State::Redeliver => self.redeliver(&mut open)?,
+                State::Redeliver => self.redeliver(&mut open).await?,
                 State::Released(whose) => {
                     self.release(*open, whose).await;
                     return Ok(());
@@ -73,19 +80,23 @@ impl Conductor {
     }
 
     /// Gives the event to the runtime, if it waits for one.
-    fn hand(&mut self, open: &Open) -> bool {
+    fn hand(&mut self, open: &mut Open) -> bool {
         let waiting = self.waiting.take();
         let handed = waiting.is_some_and(|waiting| waiting.reply.send(open.delivery.response()).is_ok());
         if handed {
             self.idle_deaths = 0;
+            open.since = Instant::now();
         }
         handed
     }
 
     async fn commit(&mut self, open: &mut Open) -> Event {
-        let Some((head, Some(body))) = &open.posted else { return Event::Unknown };
-        let content_type = head.headers.get(CONTENT_TYPE).cloned();
-        let answer = self.coordinator.commit(open.transaction, open.attempt, content_type, body.data.clone()).await;
+        let Some((content_type, body)) = open.response() else {
+            return unknown(open, unresolved("the shim lost the response"));
+        };
+        let asked = Instant::now();
+        let answer = self.coordinator.commit(open.transaction, open.attempt, content_type, body).await;
+        self.pace.commit.observe(asked.elapsed());
         let (cause, why) = match answer {
             Ok(Answer::Committed) => return Event::Committed,
             Ok(Answer::Duplicate(recorded)) => {
@@ -125,27 +136,35 @@ impl Conductor {
         Event::Aborted(self.decide(open, cause))
     }
 
-    fn decide(&self, open: &Open, cause: Cause) -> Decision {
-        let time_left = clock::until_epoch_ms(open.delivery.deadline_ms());
-        let stopping = *self.stopping.borrow();
-        let decision = match retry::decide(open.attempt, cause, time_left, self.policy) {
-            Decision::Redeliver if stopping => Decision::Report,
-            decision => decision,
+    fn decide(&self, open: &mut Open, cause: Cause) -> Decision {
+        let limit = self.policy.attempt_limit;
+        let failed = Failed {
+            transaction: open.transaction,
+            attempt: open.attempt,
+            cause,
+            error_types: &open.error_types(),
+            released: open.flight.is_some(),
+            time_left: clock::until_epoch_ms(open.delivery.deadline_ms()),
+            needed: self.pace.needed(open.since.elapsed(), limit, self.child == Child::Up),
         };
-        let follows = match decision {
-            Decision::Redeliver => "the handler runs again",
-            Decision::Report => "no other attempt follows",
+        let verdict = match retry::decide(&failed, &self.policy) {
+            Verdict::Again(_) if *self.stopping.borrow() => Verdict::Enough(Reason::Stopping),
+            verdict => verdict,
         };
-        tracing::info!(
-            transaction = %open.transaction,
-            attempt = %open.attempt,
-            "{cause}; {follows} ({} ms are left)",
-            time_left.as_millis()
-        );
-        decision
+        let (transaction, attempt, left) = (open.transaction, open.attempt, failed.time_left.as_millis());
+        match &verdict {
+            Verdict::Again(pause) => {
+                open.pause = *pause;
+                tracing::info!(%transaction, %attempt, "{cause}; the handler runs again after {pause:?} ({left} ms are left)");
+            }
+            Verdict::Enough(reason) => {
+                tracing::info!(%transaction, %attempt, "{cause}; no other attempt follows: {reason} ({left} ms are left)");
+            }
+        }
+        verdict.decision()
     }
 
-    fn redeliver(&mut self, open: &mut Open) -> Result<Event, AppError> {
+    async fn redeliver(&mut self, open: &mut Open) -> Result<Event, AppError> {
         if let Some(reply) = open.reply.take() {
             // The runtime may have gone.
             let _ = reply.send(platform::accepted());
@@ -153,6 +172,7 @@ impl Conductor {
         if self.child == Child::Down {
             self.start_child()?;
         }
+        sleep(open.pause).await;
         open.next_attempt();
         Ok(Event::NextAttempt)
     }
@@ -174,6 +194,6 @@ fn unresolved(why: &str) -> String {
     )
 }
 
-fn unfit(answer: &Answer) -> String {
+pub(super) fn unfit(answer: &Answer) -> String {
     format!("the extension answered {answer:?}, which is no answer to that: it is of another version")
 }

@@ -6,6 +6,7 @@
 //! | `open.rs` | the invocation that is open, and what is kept for it |
 //! | `effects.rs` | what each state of the machine asks for |
 //! | `report.rs` | the answer that Lambda gets |
+//! | `stream.rs` | responses that are passed on as they come |
 //!
 //! Everything happens in one task, one message at a time: while a commit is under way nothing else is decided, so a child
 //! that dies meanwhile changes nothing about it.
@@ -13,17 +14,20 @@
 mod effects;
 mod open;
 mod report;
+mod stream;
 
 use std::process::ExitStatus;
 
 use aft_protocol::id::{RequestId, Scope};
 use hyper::{Method, StatusCode};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::body::{Collected, Whole};
 use crate::coordinator::Coordinator;
 use crate::delivery::Delivery;
 use crate::error::AppError;
+use crate::estimate::Pace;
 use crate::invocation::{Event, State};
 use crate::message::{Call, Ending, Inbox, Message, Outbox, Reply};
 use crate::platform;
@@ -61,6 +65,9 @@ pub struct Conductor {
     outbox: Outbox,
     stopping: watch::Receiver<bool>,
     child: Child,
+    /// When the newest child was started.
+    started: Instant,
+    pace: Pace,
     /// Some child has asked for an event: Lambda's init is over.
     initialised: bool,
     /// The first child said itself why it could not start.
@@ -108,6 +115,8 @@ impl Conductor {
             outbox: parts.outbox,
             stopping: parts.stopping,
             child: Child::Down,
+            started: Instant::now(),
+            pace: Pace::default(),
             initialised: false,
             init_error_posted: false,
             idle_deaths: 0,
@@ -125,44 +134,103 @@ impl Conductor {
     /// [`AppError`].
     pub async fn run(mut self, mut inbox: Inbox) -> Result<u8, AppError> {
         self.start_child()?;
-        while let Some(message) = inbox.recv().await {
-            let over = match message {
-                Message::Called { child, call, reply } => {
-                    // Not the living child: dropping the reply closes its connection.
-                    if self.child != Child::Down && self.supervisor.is_newest(child) {
-                        self.called(call, reply).await?;
-                    }
+        loop {
+            let heard = match self.attempt_limit() {
+                Some(limit) => timeout_at(limit, inbox.recv()).await,
+                None => Ok(inbox.recv().await),
+            };
+            let over = match heard {
+                Err(_) => {
+                    self.attempt_is_overdue();
                     None
                 }
-                Message::Exited { child, status } if self.supervisor.is_newest(child) => self.exited(status).await?,
-                Message::Exited { .. } => None,
-                Message::Polled(polled) => self.polled(polled).await?,
+                // Not reached: this conductor holds an outbox.
+                Ok(None) => Some(0),
+                Ok(Some(message)) => self.heard(message).await?,
             };
             if let Some(code) = over {
                 return Ok(code);
             }
         }
-        // Not reached: this conductor holds an outbox.
-        Ok(0)
+    }
+
+    /// Returns the process's exit code when it is to end.
+    async fn heard(&mut self, message: Message) -> Result<Option<u8>, AppError> {
+        match message {
+            Message::Called { child, call, reply } => {
+                // Not the living child: dropping the reply closes its connection.
+                if self.child != Child::Down && self.supervisor.newest() == child {
+                    self.called(call, reply).await?;
+                }
+                Ok(None)
+            }
+            Message::Streamed { child, ended } if self.supervisor.newest() == child => {
+                self.stream_ended(ended).await?;
+                Ok(None)
+            }
+            Message::Exited { child, status } if self.supervisor.newest() == child => self.exited(status).await,
+            Message::Streamed { .. } | Message::Exited { .. } => Ok(None),
+            Message::Polled(polled) => self.polled(polled).await,
+        }
+    }
+
+    /// Until when the attempt may run that runs now.
+    fn attempt_limit(&self) -> Option<Instant> {
+        let open = self.open.as_ref().filter(|open| !open.overdue && self.child == Child::Up)?;
+        match open.state() {
+            State::Begun | State::Delivered | State::Streaming => Some(open.since + self.policy.attempt_limit?),
+            State::Beginning
+            | State::Responded
+            | State::Committing
+            | State::Aborting(_)
+            | State::Redeliver
+            | State::Released(_)
+            | State::Failed(_) => None,
+        }
+    }
+
+    /// A runtime that hangs is killed. What it says before it is dead still counts.
+    fn attempt_is_overdue(&mut self) {
+        if let Some(open) = &mut self.open {
+            let (transaction, attempt) = (open.transaction, open.attempt);
+            tracing::warn!(%transaction, %attempt, "the attempt runs for {:?}: the runtime is killed", open.since.elapsed());
+            open.overdue = true;
+            self.supervisor.kill();
+        }
     }
 
     fn start_child(&mut self) -> Result<(), AppError> {
         self.supervisor.spawn().map_err(AppError::Spawn)?;
         self.child = Child::Starting;
+        self.started = Instant::now();
         Ok(())
     }
 
     async fn called(&mut self, call: Call, reply: Reply) -> Result<(), AppError> {
         match call {
             Call::Next { head } => {
+                if self.child == Child::Starting {
+                    self.pace.start.observe(self.started.elapsed());
+                }
                 self.child = Child::Up;
                 self.initialised = true;
                 self.waiting = Some(Waiting { head, reply });
                 match self.open.take() {
-                    Some(open) => self.conduct(open).await?,
+                    Some(mut open) => {
+                        Self::broken_off_and_alive(&mut open)?;
+                        self.conduct(open).await?;
+                    }
                     None => self.poll(),
                 }
             }
+            Call::Stream { request, head, stream } => match self.refusal(&request, &head) {
+                Some((status, kind, message)) => {
+                    tracing::warn!(request = %request, "refusing the runtime's {}: {message}", head.uri.path());
+                    // The runtime may have gone.
+                    let _ = stream.drain(reply).send(platform::refused(status, kind, message));
+                }
+                None => self.stream_began(*head, stream, reply).await?,
+            },
             Call::End { ending, request, head, body } => match self.refusal(&request, &head) {
                 Some((status, kind, message)) => {
                     tracing::warn!(request = %request, "refusing the runtime's {}: {message}", head.uri.path());
@@ -202,12 +270,11 @@ impl Conductor {
             Ending::Error => Event::HandlerFailed,
         };
         let body = match (ending, body) {
-            (_, Collected::Whole(body)) => Some(body),
-            (Ending::Response, Collected::TooLarge) => None,
-            (Ending::Error, Collected::TooLarge) => Some(Whole::from(platform::posted_error(
+            (Ending::Error, Collected::TooLarge) => Collected::Whole(Whole::from(platform::posted_error(
                 "Aft.ErrorTooLarge",
                 "the runtime's own error is larger than Lambda takes",
             ))),
+            (Ending::Response | Ending::Error, body) => body,
         };
         open.answered(head, body, reply);
         open.step(event)?;
@@ -249,11 +316,12 @@ impl Conductor {
             return Ok(Some(exit_code(status)));
         }
         match self.open.take() {
-            Some(open) if was == Child::Starting || open.state() == State::Delivered => {
+            Some(open) if was == Child::Starting || matches!(open.state(), State::Delivered | State::Streaming) => {
                 self.crashed(open, was, status).await?;
             }
             // It had ended its attempt and not yet taken the next: nothing of the transaction's is lost.
-            Some(open) => {
+            Some(mut open) => {
+                open.overdue = false;
                 tracing::info!("the runtime ended between two attempts, and is started again: {said}");
                 self.open = Some(open);
                 self.start_child()?;
@@ -269,7 +337,7 @@ impl Conductor {
             self.start_child()?;
         }
         open.exit = status;
-        open.step(Event::Crashed)?;
+        open.step(if open.overdue { Event::TimedOut } else { Event::Crashed })?;
         self.conduct(open).await
     }
 

@@ -4,11 +4,11 @@ use aft_protocol::limits;
 use aft_protocol::wire::End;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{HeaderMap, Method, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response};
 
-use super::open::{Fault, Open};
-use super::{Child, Conductor};
-use crate::body::{Body, Whole};
+use super::open::{Fault, Flight, Open, Posted};
+use super::{Child, Conductor, stream};
+use crate::body::{Body, Collected, Whole};
 use crate::invocation::{Failure, Whose};
 use crate::platform;
 use crate::retry::Cause;
@@ -17,50 +17,92 @@ use crate::upstream::{Head, Post, own_head};
 impl Conductor {
     /// Lambda gets a response: that of the commit.
     pub(super) async fn release(&mut self, mut open: Open, whose: Whose) {
+        if whose == Whose::Recorded {
+            tracing::info!(
+                transaction = %open.transaction,
+                attempt = %open.attempt,
+                "the transaction had committed before: its recorded response is released"
+            );
+        }
+        if let Some(Flight { head, relay, ended }) = open.flight.take() {
+            let trailers = match &ended {
+                Some(ended) => stream::released(&head, ended, whose, open.recorded.as_ref()),
+                None => lost_trailers(),
+            };
+            let answer = stream::end(relay, trailers).await;
+            return self.over(open, &head, answer, None).await;
+        }
         let post = match whose {
-            Whose::Handlers => open.posted.take().map(|(head, body)| Post { head, body: body.unwrap_or_default() }),
-            Whose::Recorded => {
-                tracing::info!(
-                    transaction = %open.transaction,
-                    attempt = %open.attempt,
-                    "the transaction had committed before: its recorded response is released"
-                );
-                Some(recorded(&mut open))
-            }
+            Whose::Handlers => own_words(&mut open),
+            Whose::Recorded => recorded(&mut open),
         };
         self.answer(open, post, None).await;
     }
 
     /// Lambda gets an error.
     pub(super) async fn report(&mut self, mut open: Open, failure: Failure) {
-        let post = match failure {
-            Failure::Attempt(Cause::Error) => {
-                open.posted.take().map(|(head, body)| Post { head, body: body.unwrap_or_default() })
-            }
-            Failure::Attempt(Cause::Crash) => Some(crash(&open)),
-            Failure::Attempt(Cause::TooLarge) => Some(error_post(&open, &too_large())),
-            Failure::NotBegun | Failure::Unknown | Failure::Attempt(Cause::Conflict | Cause::CommitFailed) => {
-                open.fault.take().map(|fault| error_post(&open, &described(&open, fault)))
+        if let Some(Flight { head, relay, ended }) = open.flight.take() {
+            let fault = self.fault(&mut open, failure);
+            let answer = stream::end(relay, stream::failed(ended.as_ref(), failure, &fault)).await;
+            return self.over(open, &head, answer, None).await;
+        }
+        let post = match (failure, &open.init_error) {
+            (Failure::Attempt(Cause::Error), _) => own_words(&mut open),
+            (Failure::Attempt(Cause::Crash), Some(init_error)) => reported_init_error(&open, init_error),
+            (
+                Failure::NotBegun
+                | Failure::Unknown
+                | Failure::Attempt(
+                    Cause::Crash | Cause::AttemptTimeout | Cause::Conflict | Cause::CommitFailed | Cause::TooLarge,
+                ),
+                _,
+            ) => {
+                let fault = self.fault(&mut open, failure);
+                error_post(&open, &fault)
             }
         };
         let to_runtime = (failure == Failure::Attempt(Cause::TooLarge)).then(platform::too_large);
         self.answer(open, post, to_runtime).await;
     }
 
-    /// Posts, answers the runtime with Lambda's answer (or with `to_runtime`), and ends the invocation.
-    async fn answer(&mut self, mut open: Open, post: Option<Post>, to_runtime: Option<Response<Body>>) {
-        let post = post.unwrap_or_else(|| error_post(&open, &lost()));
-        let route = post.head.uri.path().to_owned();
+    /// The error in our words, or in those that Lambda would find.
+    fn fault(&self, open: &mut Open, failure: Failure) -> Fault {
+        match failure {
+            Failure::Attempt(Cause::Crash) => {
+                let message = platform::exit_message(Some(open.delivery.request()), open.exit);
+                Fault { kind: "Runtime.ExitError", message }
+            }
+            Failure::Attempt(Cause::AttemptTimeout) => {
+                let limit = self.policy.attempt_limit.unwrap_or_default().as_millis();
+                let message = format!("the attempt ran longer than AFT_ATTEMPT_TIMEOUT_MS ({limit} ms) and was ended");
+                described(open, Fault { kind: "Aft.AttemptTimeout", message })
+            }
+            Failure::Attempt(Cause::TooLarge) => too_large(),
+            Failure::NotBegun
+            | Failure::Unknown
+            | Failure::Attempt(Cause::Error | Cause::Conflict | Cause::CommitFailed) => {
+                let fault = open.fault.take().unwrap_or_else(lost);
+                described(open, fault)
+            }
+        }
+    }
+
+    /// Posts, and ends the invocation.
+    async fn answer(&mut self, open: Open, post: Post, to_runtime: Option<Response<Body>>) {
         let answer = match self.upstream.post(&post).await {
             Ok(answer) => answer,
-            Err(error) => platform::refused(StatusCode::BAD_GATEWAY, "Aft.RuntimeApi", &error.to_string()),
+            Err(error) => stream::unanswered(&error),
         };
-        let (transaction, attempt) = (open.transaction, open.attempt);
+        self.over(open, &post.head, answer, to_runtime).await;
+    }
+
+    /// Answers the runtime with Lambda's answer (or with `to_runtime`), and ends the invocation.
+    async fn over(&mut self, mut open: Open, head: &Head, answer: Response<Body>, to_runtime: Option<Response<Body>>) {
+        let (transaction, attempt, route) = (open.transaction, open.attempt, head.uri.path());
         if answer.status().is_success() {
-            tracing::debug!(transaction = %transaction, attempt = %attempt, "Lambda took {route}");
+            tracing::debug!(%transaction, %attempt, "Lambda took {route}");
         } else {
-            let status = answer.status();
-            tracing::error!(transaction = %transaction, attempt = %attempt, "Lambda answered {status} to {route}");
+            tracing::error!(%transaction, %attempt, "Lambda answered {} to {route}", answer.status());
         }
         if let Some(reply) = open.reply.take() {
             // The runtime may have gone.
@@ -68,12 +110,20 @@ impl Conductor {
         }
         let request = open.delivery.request().clone();
         if let Err(error) = self.coordinator.end(&End { request: request.clone() }).await {
-            tracing::error!(transaction = %transaction, attempt = %attempt, "ending the invocation: {error}");
+            tracing::error!(%transaction, %attempt, "ending the invocation: {error}");
         }
         self.last = Some(request);
         if self.waiting.is_some() || self.child == Child::Down {
             self.poll();
         }
+    }
+}
+
+/// The runtime's own post, byte for byte.
+fn own_words(open: &mut Open) -> Post {
+    match open.posted.take() {
+        Some(Posted { head, body: Collected::Whole(body) }) => Post { head, body },
+        Some(Posted { .. }) | None => error_post(open, &lost()),
     }
 }
 
@@ -97,10 +147,13 @@ fn error_post(open: &Open, fault: &Fault) -> Post {
 
 /// R-COMMIT-2: the response of the earlier commit, under this invocation.
 fn recorded(open: &mut Open) -> Post {
-    let Some(recorded) = open.recorded.take() else { return error_post(open, &lost()) };
+    let recorded = match stream::kept(open.recorded.take()) {
+        Ok(recorded) => recorded,
+        Err(fault) => return error_post(open, &described(open, fault)),
+    };
     let mut headers: HeaderMap = recorded.content_type.map(|kind| (CONTENT_TYPE, kind)).into_iter().collect();
-    let is_stream = |head: &Head| platform::is_streaming(&head.headers);
-    let streaming = platform::is_streaming(&headers) || open.posted.as_ref().is_some_and(|(head, _)| is_stream(head));
+    let posted_stream = open.posted.as_ref().is_some_and(|posted| platform::is_streaming(&posted.head.headers));
+    let streaming = platform::is_streaming(&headers) || posted_stream;
     if streaming {
         headers.insert(platform::RESPONSE_MODE, HeaderValue::from_static("streaming"));
     }
@@ -109,21 +162,13 @@ fn recorded(open: &mut Open) -> Post {
     post
 }
 
-/// The runtime's own words if it had any, else Lambda's.
-fn crash(open: &Open) -> Post {
-    match &open.init_error {
-        Some(Post { head, body }) => {
-            let mut head = Head::clone(head);
-            head.uri = own_head(Method::POST, &path(open, "error")).uri;
-            let invocation = open.delivery.invocation().cloned();
-            head.headers.extend(invocation.map(|invocation| (platform::INVOCATION_ID, invocation)));
-            Post { head, body: body.clone() }
-        }
-        None => {
-            let message = platform::exit_message(Some(open.delivery.request()), open.exit);
-            error_post(open, &Fault { kind: "Runtime.ExitError", message })
-        }
-    }
+/// A child that could not start said why: its own words are worth more than its exit code.
+fn reported_init_error(open: &Open, Post { head, body }: &Post) -> Post {
+    let mut head = Head::clone(head);
+    head.uri = own_head(Method::POST, &path(open, "error")).uri;
+    let invocation = open.delivery.invocation().cloned();
+    head.headers.extend(invocation.map(|invocation| (platform::INVOCATION_ID, invocation)));
+    Post { head, body: body.clone() }
 }
 
 fn too_large() -> Fault {
@@ -138,6 +183,11 @@ fn described(open: &Open, fault: Fault) -> Fault {
 }
 
 /// A fault of this program that is told rather than hidden.
-fn lost() -> Fault {
+pub(super) fn lost() -> Fault {
     Fault { kind: "Aft.Impossible", message: "aft-runtime-shim lost the answer of this invocation".to_owned() }
+}
+
+fn lost_trailers() -> HeaderMap {
+    let Fault { kind, message } = lost();
+    platform::error_trailers(kind, &message)
 }

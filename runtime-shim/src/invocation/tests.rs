@@ -9,10 +9,18 @@ Beginning + NotBegun -> Failed(NotBegun)
 Beginning + Duplicate -> Released(Recorded)
 Begun + Handed -> Delivered
 Begun + Crashed -> Aborting(Crash)
+Begun + TimedOut -> Aborting(AttemptTimeout)
+Delivered + Duplicate -> Released(Recorded)
 Delivered + Handed -> Delivered
+Delivered + StreamBegan -> Streaming
+Delivered + LookUpFailed -> Aborting(CommitFailed)
 Delivered + Responded -> Responded
 Delivered + HandlerFailed -> Aborting(Error)
 Delivered + Crashed -> Aborting(Crash)
+Delivered + TimedOut -> Aborting(AttemptTimeout)
+Streaming + Responded -> Responded
+Streaming + Crashed -> Aborting(Crash)
+Streaming + TimedOut -> Aborting(AttemptTimeout)
 Responded + Fits -> Committing
 Responded + TooLarge -> Aborting(TooLarge)
 Responded + Broken -> Aborting(Error)
@@ -29,6 +37,9 @@ Aborting(Error) + Aborted(Report) -> Failed(Attempt(Error))
 Aborting(Crash) + Duplicate -> Released(Recorded)
 Aborting(Crash) + Aborted(Redeliver) -> Redeliver
 Aborting(Crash) + Aborted(Report) -> Failed(Attempt(Crash))
+Aborting(AttemptTimeout) + Duplicate -> Released(Recorded)
+Aborting(AttemptTimeout) + Aborted(Redeliver) -> Redeliver
+Aborting(AttemptTimeout) + Aborted(Report) -> Failed(Attempt(AttemptTimeout))
 Aborting(Conflict) + Duplicate -> Released(Recorded)
 Aborting(Conflict) + Aborted(Redeliver) -> Redeliver
 Aborting(Conflict) + Aborted(Report) -> Failed(Attempt(Conflict))
@@ -42,7 +53,8 @@ Redeliver + NextAttempt -> Beginning
 ";
 
 fn states() -> Vec<State> {
-    let mut states = vec![State::Beginning, State::Begun, State::Delivered, State::Responded, State::Committing];
+    let mut states = vec![State::Beginning, State::Begun, State::Delivered, State::Streaming, State::Responded];
+    states.push(State::Committing);
     states.extend(Cause::ALL.map(State::Aborting));
     states.extend([State::Redeliver, State::Released(Whose::Handlers), State::Released(Whose::Recorded)]);
     states.extend([State::Failed(Failure::NotBegun), State::Failed(Failure::Unknown)]);
@@ -52,9 +64,10 @@ fn states() -> Vec<State> {
 
 fn events() -> Vec<Event> {
     let both = [Decision::Redeliver, Decision::Report];
-    let mut events = vec![Event::Opened, Event::NotBegun, Event::Duplicate, Event::Handed, Event::Responded];
-    events.extend([Event::Fits, Event::TooLarge, Event::Broken, Event::HandlerFailed, Event::Crashed]);
-    events.push(Event::Committed);
+    let mut events = vec![Event::Opened, Event::NotBegun, Event::Duplicate, Event::Handed, Event::StreamBegan];
+    events.push(Event::LookUpFailed);
+    events.extend([Event::Responded, Event::Fits, Event::TooLarge, Event::Broken, Event::HandlerFailed]);
+    events.extend([Event::Crashed, Event::TimedOut, Event::Committed]);
     events.extend(both.map(Event::Conflicted));
     events.extend(both.map(Event::CommitFailed));
     events.push(Event::Unknown);

@@ -41,6 +41,8 @@ pub struct Caller {
     pub outbox: Outbox,
     /// Lambda's, for what is passed through.
     pub upstream: Upstream,
+    /// `AFT_STREAMING=pass-through`.
+    pub pass_streams: bool,
 }
 
 /// A call that is not to be answered: its connection is closed.

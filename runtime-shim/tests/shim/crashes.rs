@@ -29,7 +29,8 @@ impl End {
 
 #[tokio::test]
 async fn however_the_runtime_ends_the_handler_runs_again() {
-    for end in [End::Exit(0), End::Exit(1), End::Signal("KILL"), End::Signal("SEGV")] {
+    let signals = ["HUP", "INT", "QUIT", "ILL", "ABRT", "BUS", "FPE", "KILL", "SEGV", "PIPE", "TERM"].map(End::Signal);
+    for end in [End::Exit(0), End::Exit(1), End::Exit(255)].into_iter().chain(signals) {
         let mut world = World::start(&[]).await;
         let (runtime, event) = world.delivered("r-1", b"{}").await;
         end.of(runtime).await;
@@ -102,6 +103,37 @@ async fn a_dead_runtimes_late_request_reaches_nobody() {
     assert!(TcpStream::connect(&api).await.is_err(), "nobody listens for the dead");
     world.nothing_more_heard();
     world.succeed(&runtime, "r-1", 2).await;
+}
+
+/// A daemon, say, in a session of its own: it would go on writing in the name of an attempt that is over.
+#[tokio::test]
+async fn what_a_dead_runtime_left_behind_ends_with_it() {
+    let mut world = World::start(&[]).await;
+    let (mut runtime, _) = world.delivered("r-1", b"{}").await;
+    runtime.order("leave orphan").await;
+    let left = runtime.line().await;
+    let orphan = left.strip_prefix("left ").unwrap();
+    assert!(std::path::Path::new(&format!("/proc/{orphan}")).exists(), "it lives while the runtime does");
+    // It holds the stage open: this waits for the end of both.
+    runtime.exit(1).await;
+    world.abort(1).await.outcome("aborted");
+    assert!(!std::path::Path::new(&format!("/proc/{orphan}")).exists(), "it is dead and reaped");
+    world.begin(2).await.outcome("open");
+    let runtime = world.runtime().await;
+    world.received(runtime.next()).await;
+    world.succeed(&runtime, "r-1", 2).await;
+}
+
+/// Of the sandbox's processes, the handler's is the one to run out of memory, and the one whose death can be made up for.
+#[tokio::test]
+async fn the_kernel_would_choose_the_runtime_when_memory_runs_out() {
+    let world = World::start(&[]).await;
+    let runtime = world.runtime().await;
+    let score = |pid: u32| -> i32 {
+        let score = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        score.trim().parse().unwrap()
+    };
+    assert!(score(runtime.pid) > score(world.shim_id()), "{} {}", score(runtime.pid), score(world.shim_id()));
 }
 
 /// What the runtime had said in full before it died counts.

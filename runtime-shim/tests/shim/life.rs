@@ -9,7 +9,7 @@ const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
 
 /// Runs a shim that cannot start; returns what it told Lambda, its exit code and its log.
 async fn fails_to_start(settings: &[(&str, &str)], command: &[&str]) -> (Answer, Option<i32>, String) {
-    let (api, mut calls, _task) = lambda().await;
+    let (api, mut calls, _task) = lambda(false).await;
     let mut process = shim(&api);
     process.envs(settings.iter().copied()).args(command);
     let output = tokio::spawn(process.output());
@@ -77,6 +77,19 @@ async fn sigterm_reaches_the_runtime_and_ends_both() {
     runtime.gone().await;
     assert_eq!(world.shim_ended().await.code(), Some(0));
     world.nothing_more_heard();
+}
+
+/// It is given its time, and then killed: nothing of it outlives the sandbox.
+#[tokio::test]
+async fn a_runtime_that_ignores_sigterm_is_killed() {
+    let mut world = World::start(&[]).await;
+    let mut runtime = world.runtime().await;
+    runtime.order("ignore SIGTERM").await;
+    assert_eq!(runtime.line().await, "ready");
+    world.kill_shim(Signal::TERM);
+    world.logged("did not end on SIGTERM, and is killed").await;
+    runtime.gone().await;
+    assert_eq!(world.shim_ended().await.code(), Some(0));
 }
 
 /// An invocation that SIGTERM cut off is not tried again.

@@ -9,6 +9,8 @@ mod attempts;
 mod crashes;
 mod duplicates;
 mod life;
+mod limits;
+mod live;
 mod passthrough;
 mod refusals;
 mod streaming;

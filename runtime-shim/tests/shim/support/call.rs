@@ -11,6 +11,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
+use super::soon;
+
 /// A call that a scripted server heard. Not answered and dropped: its connection breaks.
 pub struct Call {
     pub method: Method,
@@ -18,6 +20,8 @@ pub struct Call {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub trailers: Option<HeaderMap>,
+    /// What is still to come, if this is a streamed response and the test reads it as it comes.
+    rest: Option<Incoming>,
     reply: oneshot::Sender<Response<Full<Bytes>>>,
 }
 
@@ -28,6 +32,24 @@ impl Call {
 
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The next bytes of a streamed response; `None` at its end, when its trailers are known.
+    pub async fn more(&mut self) -> Option<Bytes> {
+        let frame = soon("a frame", self.rest.as_mut().unwrap().frame()).await?.unwrap();
+        match frame.into_data() {
+            Ok(data) => Some(data),
+            Err(frame) => {
+                self.trailers = frame.into_trailers().ok();
+                None
+            }
+        }
+    }
+
+    /// Whether nothing more of a streamed response is here now.
+    pub async fn has_no_more_yet(&mut self) -> bool {
+        // Polled once.
+        tokio::time::timeout(std::time::Duration::ZERO, self.rest.as_mut().unwrap().frame()).await.is_err()
     }
 
     /// Answers; nobody may be there any more.
@@ -65,22 +87,25 @@ impl Call {
     }
 }
 
-/// Serves one connection: every call is heard, and answered when the test does.
-pub async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, heard: mpsc::UnboundedSender<Call>) {
+/// Serves one connection: every call is heard, and answered when the test does; a streamed response as soon as it begins, if
+/// the test reads it `live`.
+pub async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, heard: mpsc::UnboundedSender<Call>, live: bool) {
     let service = service_fn(|request: Request<Incoming>| {
         let heard = heard.clone();
         async move {
             let (head, incoming) = request.into_parts();
-            let collected = incoming.collect().await.map_err(|_| "the call broke off")?;
             let (reply, answer) = oneshot::channel();
-            let call = Call {
-                method: head.method,
-                path: head.uri.path().to_owned(),
-                headers: head.headers,
-                trailers: collected.trailers().cloned(),
-                body: collected.to_bytes(),
-                reply,
-            };
+            let (path, headers) = (head.uri.path().to_owned(), head.headers);
+            let streamed = live && headers.contains_key("lambda-runtime-function-response-mode");
+            let mut call =
+                Call { method: head.method, path, headers, body: Bytes::new(), trailers: None, rest: None, reply };
+            if streamed {
+                call.rest = Some(incoming);
+            } else {
+                let collected = incoming.collect().await.map_err(|_| "the call broke off")?;
+                call.trailers = collected.trailers().cloned();
+                call.body = collected.to_bytes();
+            }
             heard.send(call).map_err(|_| "the test is over")?;
             answer.await.map_err(|_| "the test breaks the connection")
         }

@@ -29,7 +29,7 @@ fn runtime_process() {
     let Ok(stage) = std::env::var(STAGE) else { return };
     let mut stage = std::net::TcpStream::connect(stage).unwrap();
     let shown: BTreeMap<_, _> = SHOWN.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))).collect();
-    let hello = serde_json::json!({ "environment": shown });
+    let hello = serde_json::json!({ "environment": shown, "pid": std::process::id() });
     writeln!(stage, "{hello}").unwrap();
     for order in BufReader::new(stage.try_clone().unwrap()).lines() {
         match order.unwrap().split_once(' ') {
@@ -40,9 +40,35 @@ fn runtime_process() {
                 panic!("{error}")
             }
             Some(("heed", "SIGTERM")) => heed_sigterm(&mut stage),
+            Some(("ignore", "SIGTERM")) => ignore_sigterm(&stage),
+            Some(("leave", "orphan")) => leave_orphan(&mut stage),
+            Some(("wait", milliseconds)) => wait(&mut stage, milliseconds.parse().unwrap()),
             order => panic!("{order:?}"),
         }
     }
+}
+
+/// Becomes a process that ignores SIGTERM and holds the stage open.
+fn ignore_sigterm(stage: &std::net::TcpStream) -> ! {
+    let stage = std::os::fd::OwnedFd::from(stage.try_clone().unwrap());
+    let script = "trap '' TERM; echo ready; while :; do sleep 1000; done";
+    panic!("{}", Command::new("sh").args(["-c", script]).stdout(stage).exec())
+}
+
+/// Leaves a process in a session of its own behind, as a daemon forks twice. It holds the stage open for as long as it lives.
+fn leave_orphan(stage: &mut std::net::TcpStream) {
+    let held = std::os::fd::OwnedFd::from(stage.try_clone().unwrap());
+    let script = "setsid sleep 1000 & echo left $!";
+    let mut middle = Command::new("sh").args(["-c", script]).stdout(held).spawn().unwrap();
+    middle.wait().unwrap();
+}
+
+/// Time passes.
+fn wait(stage: &mut std::net::TcpStream, milliseconds: u64) {
+    stage.set_read_timeout(Some(std::time::Duration::from_millis(milliseconds))).unwrap();
+    let _ = std::io::Read::read(stage, &mut [0]);
+    stage.set_read_timeout(None).unwrap();
+    writeln!(stage, "waited").unwrap();
 }
 
 fn heed_sigterm(stage: &mut std::net::TcpStream) {
@@ -59,6 +85,7 @@ fn heed_sigterm(stage: &mut std::net::TcpStream) {
 /// A runtime process, as the test sees it.
 pub struct Runtime {
     pub environment: BTreeMap<String, String>,
+    pub pid: u32,
     stage: tokio::io::BufReader<TcpStream>,
 }
 
@@ -69,7 +96,8 @@ impl Runtime {
         soon("the runtime's hello", stage.read_line(&mut line)).await.unwrap();
         let hello: serde_json::Value = serde_json::from_str(&line).unwrap();
         let environment = serde_json::from_value(hello["environment"].clone()).unwrap();
-        Self { environment, stage }
+        let pid = serde_json::from_value(hello["pid"].clone()).unwrap();
+        Self { environment, pid, stage }
     }
 
     pub fn api(&self) -> String {

@@ -54,8 +54,8 @@ pub fn directory() -> PathBuf {
     directory
 }
 
-/// A scripted Lambda: its address, and what it hears.
-pub async fn lambda() -> (String, mpsc::UnboundedReceiver<Call>, JoinHandle<()>) {
+/// A scripted Lambda: its address, and what it hears; streamed responses as they come, if the test reads them `live`.
+pub async fn lambda(live: bool) -> (String, mpsc::UnboundedReceiver<Call>, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (heard, calls) = mpsc::unbounded_channel();
@@ -63,7 +63,7 @@ pub async fn lambda() -> (String, mpsc::UnboundedReceiver<Call>, JoinHandle<()>)
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             stream.set_nodelay(true).unwrap();
-            connections.spawn(call::serve(stream, heard.clone()));
+            connections.spawn(call::serve(stream, heard.clone(), live));
         }
     });
     (address, calls, task)
@@ -72,7 +72,8 @@ pub async fn lambda() -> (String, mpsc::UnboundedReceiver<Call>, JoinHandle<()>)
 impl World {
     /// A world whose shim has attached. The runtime is on its way.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
-        let (api, lambda, lambda_task) = lambda().await;
+        let live = settings.contains(&("AFT_STREAMING", "pass-through"));
+        let (api, lambda, lambda_task) = lambda(live).await;
         Self::start_with(&api, lambda, lambda_task, settings).await
     }
 
@@ -88,7 +89,7 @@ impl World {
         let (heard, extension) = mpsc::unbounded_channel();
         let extension_task = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
-            call::serve(stream, heard).await;
+            call::serve(stream, heard, false).await;
         });
         let stage = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut command = shim(api);
@@ -140,6 +141,13 @@ impl World {
     pub async fn begin(&mut self, attempt: u64) -> Call {
         let call = self.control("/control/v1/begin").await;
         assert_eq!(call.json()["attempt"], attempt);
+        call
+    }
+
+    /// The shim asks, before the first byte of a stream, whether the transaction has committed before.
+    pub async fn known(&mut self, attempt: u64) -> Call {
+        let call = self.control("/control/v1/known").await;
+        assert_eq!(call.header("x-aft-attempt"), attempt.to_string());
         call
     }
 
