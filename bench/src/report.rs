@@ -65,6 +65,13 @@ impl Row {
         self
     }
 
+    /// With more of that.
+    #[must_use]
+    pub fn and_beside(self, text: impl fmt::Display) -> Self {
+        let beside = format!("{}; {text}", self.beside);
+        self.beside(beside)
+    }
+
     /// With how much of the figure is the layer's. A target is then for that.
     #[must_use]
     pub fn added(self, added: Quantity) -> Self {

@@ -38,6 +38,12 @@ impl Samples {
         sorted.get(rank - 1).copied().unwrap_or_default()
     }
 
+    /// How many are this long, or longer.
+    #[must_use]
+    pub fn at_least(&self, duration: Duration) -> usize {
+        self.0.iter().filter(|sample| **sample >= duration).count()
+    }
+
     /// Half of all samples are not above this.
     #[must_use]
     pub fn median(&self) -> Duration {
@@ -59,5 +65,6 @@ mod tests {
         assert_eq!(samples.median(), Duration::from_micros(100));
         assert_eq!(samples.percentile(99), Duration::from_micros(198));
         assert_eq!(samples.percentile(100), Duration::from_micros(200));
+        assert_eq!(samples.at_least(Duration::from_micros(198)), 3);
     }
 }
