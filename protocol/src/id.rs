@@ -76,7 +76,7 @@ macro_rules! id_128 {
 }
 
 id_128! {
-    /// Names a transaction: all attempts at one logical request. A hash of where the request came from (see
+    /// Names a transaction: all attempts at one logical request. A hash of where the request came from (see [`Parts`] and
     /// [`TransactionId::for_request`]), so that every attempt, in any sandbox, derives the same one, and so that
     /// versions have a fixed width.
     TransactionId, "transaction ID"
@@ -94,7 +94,7 @@ id_128! {
 }
 
 id_128! {
-    /// The first 128 bits of SHA-256 over an event's bytes.
+    /// The first 128 bits of SHA-256 over an event's bytes, or over the parts of it that every delivery repeats.
     Fingerprint, "payload fingerprint"
 }
 
@@ -111,14 +111,43 @@ impl TransactionId {
     /// because callers can choose a request ID and must never get another payload's answer by it.
     #[must_use]
     pub fn for_request(scope: &Scope, request: &RequestId, payload: Fingerprint) -> Self {
-        let mut hash = Sha256::new();
-        for part in ["request", scope.as_str(), request.as_str()] {
-            // Lengths first: ("ab", "c") and ("a", "bc") are different requests.
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
+        let mut hash = Parts::new("request").with(scope.as_str()).with(request.as_str()).0;
         hash.update(payload.0.to_be_bytes());
         Self(truncated(hash.finalize().as_slice()))
+    }
+}
+
+/// What a [`TransactionId`] or a [`Fingerprint`] is a hash of, part by part, in order.
+#[derive(Debug, Clone)]
+pub struct Parts(Sha256);
+
+impl Parts {
+    /// Begins with the kind of what follows, so that parts of two kinds never hash to the same.
+    #[must_use]
+    pub fn new(kind: &str) -> Self {
+        Self(Sha256::new()).with(kind)
+    }
+
+    /// Adds a part.
+    #[must_use]
+    pub fn with(mut self, part: impl AsRef<[u8]>) -> Self {
+        let part = part.as_ref();
+        // Lengths first: ("ab", "c") and ("a", "bc") are different.
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// The transaction that these parts name.
+    #[must_use]
+    pub fn transaction(self) -> TransactionId {
+        TransactionId(truncated(self.0.finalize().as_slice()))
+    }
+
+    /// The fingerprint of these parts of an event.
+    #[must_use]
+    pub fn fingerprint(self) -> Fingerprint {
+        Fingerprint(truncated(self.0.finalize().as_slice()))
     }
 }
 
@@ -164,6 +193,11 @@ name_text! {
     Scope
 }
 
+name_text! {
+    /// Who holds a claim: one invocation in one sandbox.
+    ClaimOwner
+}
+
 /// Which execution of the handler for a transaction this is, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -194,7 +228,7 @@ impl fmt::Display for AttemptNumber {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fingerprint, RequestId, Scope, TransactionId};
+    use super::{Fingerprint, Parts, RequestId, Scope, TransactionId};
 
     fn id(scope: &str, request: &str, payload: &str) -> TransactionId {
         TransactionId::for_request(&Scope::new(scope), &RequestId::new(request), Fingerprint::of(payload.as_bytes()))
@@ -212,6 +246,16 @@ mod tests {
     #[test]
     fn a_chosen_request_id_never_reaches_another_payloads_transaction() {
         assert_ne!(id("transfer", "r-1", r#"{"amount":1}"#), id("transfer", "r-1", r#"{"amount":2}"#));
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let id = |parts: &[&str]| parts.iter().fold(Parts::new("kind"), |all, part| all.with(part)).transaction();
+        let all = [id(&["ab", "c"]), id(&["a", "bc"]), id(&["abc"]), id(&["ab", "c", ""]), id(&[])];
+        for (n, one) in all.iter().enumerate() {
+            assert!(all[n + 1..].iter().all(|other| other != one), "{n}");
+        }
+        assert_ne!(Parts::new("kind").with("x").transaction(), Parts::new("king").with("x").transaction());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | [`version`] | versions and the hybrid logical clock (R-COMMIT-3) |
 //! | [`head`] | the newest applied version of a key, and how a head moves (R-COMMIT-5) |
 //! | [`record`] | the commit record, whose existence is the commit (R-COMMIT-1, R-COMMIT-2) |
+//! | [`claim`] | "an invocation is at this transaction": for callers' comfort, never for correctness |
 //! | [`atomic_read`] | the read set and the read rule (R-READ-1…4) |
 //! | [`attempt`] | one attempt's state machine: reads, write buffer, phases (R-COMMIT-7…9) |
 //! | [`limits`] | every size limit, in bytes |
@@ -15,6 +16,7 @@
 
 pub mod atomic_read;
 pub mod attempt;
+pub mod claim;
 pub mod head;
 pub mod id;
 pub mod key;

@@ -69,6 +69,10 @@ settings! {
         "The Unix socket between shim and extension.";
     LOG "AFT_LOG", "info", "error, warn, info or debug",
         "How much both processes log.";
+    TRANSACTION_KEY "AFT_TRANSACTION_KEY", "", "a JMESPath expression",
+        "What in the event names its transaction, if neither its caller nor an `Idempotency-Key` does.";
+    IN_PROGRESS "AFT_IN_PROGRESS", "allow", "allow or refuse",
+        "Whether a duplicate may run while the first invocation still does, or is refused.";
 }
 
 /// Set by the shim for the handler: the local endpoint's base URL.

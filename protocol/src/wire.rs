@@ -104,6 +104,9 @@ error_codes! {
     OutcomeUnknown "outcome-unknown" 503 "The commit's outcome is unknown";
     NotVisible "not-visible" 503 "The transaction committed but is not visible yet";
     ResponseTooLarge "response-too-large" 413 "The function's response is too large";
+    PayloadMismatch "payload-mismatch" 422 "The key was used with another payload";
+    InProgress "in-progress" 409 "The same request is in progress";
+    MalformedIdempotencyKey "malformed-idempotency-key" 400 "The idempotency key is not well formed";
 }
 
 impl fmt::Display for ErrorCode {
@@ -151,17 +154,18 @@ impl Problem {
 pub mod control {
     /// The shim says hello: answered with [`super::Attached`].
     pub const ATTACH: &str = "/control/v1/attach";
-    /// An attempt starts: takes [`super::Begin`]. `open`, or `duplicate` with the recorded response.
+    /// An attempt starts: takes [`super::Begin`]. `open`, or `duplicate` with the recorded response, or `mismatch`,
+    /// `in-progress` with a problem document.
     pub const BEGIN: &str = "/control/v1/begin";
     /// The attempt is about to release the first bytes of its response: with `X-Aft-Transaction` and `X-Aft-Attempt`. Waits
     /// for the look-up of an earlier commit: `open` if there is none, `duplicate` with the recorded response, or `failed`.
     pub const KNOWN: &str = "/control/v1/known";
     /// The handler answered: takes its response as the body, with `Content-Type`, `X-Aft-Transaction` and
-    /// `X-Aft-Attempt`. `committed`, or `duplicate` with the recorded response, or `conflict`, `failed`, `unknown` with a
-    /// problem document.
+    /// `X-Aft-Attempt`. `committed`, or `duplicate` with the recorded response, or `conflict`, `failed`, `unknown`,
+    /// `mismatch` with a problem document.
     pub const COMMIT: &str = "/control/v1/commit";
     /// The attempt failed: with `X-Aft-Transaction` and `X-Aft-Attempt`. `aborted`, or `duplicate` with the recorded
-    /// response if the transaction is known to have committed elsewhere.
+    /// response if the transaction is known to have committed elsewhere, or `mismatch` if that was with another payload.
     pub const ABORT: &str = "/control/v1/abort";
     /// The invocation is over, from the shim's side: takes [`super::End`]. No content.
     pub const END: &str = "/control/v1/end";
@@ -187,7 +191,7 @@ pub struct Begin {
     pub transaction: TransactionId,
     /// Which attempt at it.
     pub attempt: AttemptNumber,
-    /// The event's fingerprint.
+    /// The event's fingerprint, over what every delivery of it repeats.
     pub fingerprint: Fingerprint,
     /// For people: function and request.
     pub origin: String,
@@ -219,12 +223,25 @@ pub enum Outcome {
     Failed,
     /// It may have committed. The same transaction ID resolves it; the response must not be released.
     Unknown,
+    /// The transaction had committed before, with another payload: release nothing of either (the attempt left no trace).
+    Mismatch,
+    /// Another invocation is at this transaction, and this one is not to run beside it.
+    InProgress,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 7] =
-        [Self::Open, Self::Committed, Self::Duplicate, Self::Aborted, Self::Conflict, Self::Failed, Self::Unknown];
+    pub const ALL: [Self; 9] = [
+        Self::Open,
+        Self::Committed,
+        Self::Duplicate,
+        Self::Aborted,
+        Self::Conflict,
+        Self::Failed,
+        Self::Unknown,
+        Self::Mismatch,
+        Self::InProgress,
+    ];
 
     /// The header's text.
     #[must_use]
@@ -237,6 +254,8 @@ impl Outcome {
             Self::Conflict => "conflict",
             Self::Failed => "failed",
             Self::Unknown => "unknown",
+            Self::Mismatch => "mismatch",
+            Self::InProgress => "in-progress",
         }
     }
 }

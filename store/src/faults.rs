@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aft_protocol::atomic_read::Records;
+use aft_protocol::claim::Claim;
 use aft_protocol::head::{Entry, Head};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 
-use crate::{Applied, Committed, ErrorKind, Store, StoreError};
+use crate::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
 
 /// A call, as the plan sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub enum Call {
     Commit(TransactionId),
     /// [`Store::apply`] to this key.
     Apply(Key),
+    /// [`Store::claim`] of this transaction.
+    Claim(TransactionId),
+    /// [`Store::release`] of this transaction.
+    Release(TransactionId),
 }
 
 /// What happens to a call.
@@ -109,5 +114,13 @@ impl<S: Store> Store for Faulty<S> {
 
     async fn apply(&self, key: &Key, entry: &Entry, expires_at_seconds: u64) -> Result<Applied, StoreError> {
         self.run(Call::Apply(key.clone()), self.inner.apply(key, entry, expires_at_seconds)).await
+    }
+
+    async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {
+        self.run(Call::Claim(claim.transaction), self.inner.claim(claim, now_seconds)).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.run(Call::Release(claim.transaction), self.inner.release(claim)).await
     }
 }

@@ -1,4 +1,4 @@
-//! The store contract: two tables behind six operations, and what each promises.
+//! The store contract: two tables behind a handful of operations, and what each promises.
 //!
 //! | file | what |
 //! |---|---|
@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use aft_protocol::atomic_read::Records;
+use aft_protocol::claim::Claim;
 use aft_protocol::head::{Entry, Head};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
@@ -46,6 +47,15 @@ pub enum Applied {
     NotNewer,
 }
 
+/// How an attempt to take a claim ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is taken.
+    Now,
+    /// Another invocation holds it.
+    ByAnother,
+}
+
 /// Two tables: heads by key, commit records by transaction.
 ///
 /// Every write is atomic for one item and conditional; nothing else is asked of a store. Calls may run at the same
@@ -77,4 +87,11 @@ pub trait Store: Send + Sync + 'static {
         entry: &Entry,
         tombstone_expires_at_seconds: u64,
     ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+
+    /// Takes the claim on a transaction, if nobody holds it: there is none, it was released, it expired before
+    /// `now_seconds` (since the epoch), or it is this owner's already. Says nothing about commit records.
+    fn claim(&self, claim: &Claim, now_seconds: u64) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
+
+    /// Gives a claim back; does nothing to another owner's.
+    fn release(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

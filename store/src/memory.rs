@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aft_protocol::atomic_read::Records;
+use aft_protocol::claim::Claim;
 use aft_protocol::head::{Entry, Head};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 
-use crate::{Applied, Committed, Store, StoreError};
+use crate::{Applied, Claimed, Committed, Store, StoreError};
 
 /// An in-memory store. Clones share the tables.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +24,7 @@ pub struct Memory {
 struct Tables {
     heads: BTreeMap<Key, Head>,
     records: BTreeMap<TransactionId, CommitRecord>,
+    claims: BTreeMap<TransactionId, Claim>,
 }
 
 impl Memory {
@@ -41,6 +43,12 @@ impl Memory {
     #[must_use]
     pub fn all_records(&self) -> Vec<CommitRecord> {
         self.tables().records.values().cloned().collect()
+    }
+
+    /// The claim on a transaction, as it is now.
+    #[must_use]
+    pub fn claim_on(&self, transaction: TransactionId) -> Option<Claim> {
+        self.tables().claims.get(&transaction).cloned()
     }
 
     /// The head of a key, as it is now.
@@ -89,5 +97,24 @@ impl Store for Memory {
             }
             None => Ok(Applied::NotNewer),
         }
+    }
+
+    async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {
+        let mut tables = self.tables();
+        match tables.claims.get(&claim.transaction) {
+            Some(held) if !held.yields_to(&claim.owner, now_seconds) => Ok(Claimed::ByAnother),
+            Some(_) | None => {
+                tables.claims.insert(claim.transaction, claim.clone());
+                Ok(Claimed::Now)
+            }
+        }
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        if tables.claims.get(&claim.transaction).is_some_and(|held| held.owner == claim.owner) {
+            tables.claims.remove(&claim.transaction);
+        }
+        Ok(())
     }
 }

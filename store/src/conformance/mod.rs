@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`heads`] | how heads move and what they keep |
 //! | [`records`] | that there is one record per transaction, whole, whatever its size |
+//! | [`claims`] | that one invocation at a time holds a transaction's claim |
 //!
 //! Cases may share a store, run at the same time, and leave what they wrote; each has keys and transactions of its own.
 //! A store that keeps its data must be empty when the suite starts.
@@ -27,6 +28,7 @@ use bytes::Bytes;
 
 use crate::{Store, StoreError};
 
+pub mod claims;
 pub mod heads;
 pub mod records;
 
@@ -74,6 +76,14 @@ macro_rules! conformance {
                 many_long_keys_are_kept
                 a_loser_does_not_disturb_the_winners_overflow
                 many_records_are_read_at_once
+            }
+            claims {
+                a_claim_is_held_by_one_owner_and_kept_by_it
+                an_expired_claim_is_free
+                a_released_claim_is_free
+                anothers_claim_is_not_released
+                of_concurrent_claims_exactly_one_is_taken
+                claims_and_records_leave_each_other_alone
             }
         }
     };

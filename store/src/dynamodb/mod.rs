@@ -7,6 +7,7 @@
 //! | `attribute` | reading items attribute by attribute, with faults that name the attribute |
 //! | `head_item` | heads: the data table's layout and the update that moves one |
 //! | `record_item` | commit records: the transaction table's layout, and what overflows into chunks |
+//! | `claim_item` | claims: who is at a transaction |
 //! | `request` | the four requests that the store makes, and batches of keys |
 //! | `tables` | whether the tables are usable; making them |
 //!
@@ -14,6 +15,7 @@
 //! first try that may have taken effect must not be forgotten when a second one is refused (R-COMMIT-4).
 
 mod attribute;
+mod claim_item;
 pub mod client;
 mod error;
 mod head_item;
@@ -27,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aft_protocol::atomic_read::Records;
+use aft_protocol::claim::Claim;
 use aft_protocol::head::{Entry, Head};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
@@ -36,7 +39,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::{Applied, Committed, ErrorKind, Store, StoreError};
+use crate::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
 use attribute::{Item, Malformed};
 use record_item::{Part, Partial};
 use request::Written;
@@ -135,7 +138,7 @@ impl Store for DynamoDb {
         let (own, chunks) = record_item::split(record, limits::RECORD_ITEM_BYTES);
         self.write_chunks(record, &chunks).await?;
         let item = record_item::encode(record, &own, chunks.len());
-        match self.put_if(&self.transactions, item, record_item::IF_ABSENT).await? {
+        match self.put_if(&self.transactions, item, record_item::IF_ABSENT, None).await? {
             Written::Now => Ok(Committed::Now),
             Written::Refused(existing) => {
                 // There is a record, and until it is read nobody knows whose: one's own, perhaps, of an earlier try.
@@ -163,5 +166,20 @@ impl Store for DynamoDb {
                 Err(error) => Err(self.data.malformed("moving a head", error)),
             },
         }
+    }
+
+    async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {
+        let values = claim_item::free(claim, now_seconds);
+        let item = claim_item::taken(claim);
+        match self.put_if(&self.transactions, item, claim_item::IF_FREE, Some(values)).await? {
+            Written::Now => Ok(Claimed::Now),
+            Written::Refused(_) => Ok(Claimed::ByAnother),
+        }
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
+        let (item, values) = (claim_item::emptied(claim), claim_item::held(claim));
+        // Refused: another's by now.
+        self.put_if(&self.transactions, item, claim_item::IF_HELD, Some(values)).await.map(drop)
     }
 }

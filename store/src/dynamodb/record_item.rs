@@ -82,7 +82,8 @@ pub(super) fn key(transaction: TransactionId) -> Item {
     place(transaction, "commit".to_owned())
 }
 
-fn place(transaction: TransactionId, part: String) -> Item {
+/// Where a part of a transaction is.
+pub(super) fn place(transaction: TransactionId, part: String) -> Item {
     Item::from([("id".to_owned(), string(transaction.to_string())), ("part".to_owned(), string(part))])
 }
 

@@ -89,16 +89,18 @@ impl DynamoDb {
         Ok(())
     }
 
-    /// Writes an item if the condition holds.
+    /// Writes an item if the condition over these values holds.
     pub(super) async fn put_if(
         &self,
         table: &Table,
         item: Item,
         condition: &'static str,
+        values: Option<Item>,
     ) -> Result<Written, StoreError> {
         let request = self.client.put_item().table_name(table.name()).set_item(Some(item));
         let request = request
             .condition_expression(condition)
+            .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
             Ok(_) => Ok(Written::Now),

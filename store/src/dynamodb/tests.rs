@@ -5,8 +5,9 @@ mod fake;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aft_protocol::claim::Claim;
 use aft_protocol::head::{Cowritten, Entry};
-use aft_protocol::id::{Fingerprint, Nonce, SandboxId, TransactionId};
+use aft_protocol::id::{ClaimOwner, Fingerprint, Nonce, SandboxId, TransactionId};
 use aft_protocol::key::Key;
 use aft_protocol::limits;
 use aft_protocol::record::{CommitRecord, Response, Writes};
@@ -56,20 +57,23 @@ fn record(response_bytes: usize) -> CommitRecord {
     }
 }
 
-/// How each of the four calls fails at that endpoint.
-async fn failures(endpoint: &str) -> [(&'static str, StoreError); 4] {
+/// How each of the calls fails at that endpoint.
+async fn failures(endpoint: &str) -> [(&'static str, StoreError); 6] {
     let store = store(endpoint);
     let key = Key::new("k").unwrap();
     let entry = Entry { version: record(0).version, value: None, cowritten: Cowritten::none() };
+    let claim = Claim::until(transaction(), ClaimOwner::new("r-1 sandbox"), 1);
     [
         ("heads", store.heads(&BTreeSet::from([key.clone()])).await.unwrap_err()),
         ("records", store.records(&BTreeSet::from([transaction()])).await.unwrap_err()),
         ("commit", store.commit(&record(0)).await.unwrap_err()),
         ("apply", store.apply(&key, &entry, 0).await.unwrap_err()),
+        ("claim", store.claim(&claim, 0).await.unwrap_err()),
+        ("release", store.release(&claim).await.unwrap_err()),
     ]
 }
 
-fn check(case: &str, failures: [(&'static str, StoreError); 4], kind: ErrorKind, words: &[&str]) {
+fn check(case: &str, failures: [(&'static str, StoreError); 6], kind: ErrorKind, words: &[&str]) {
     for (call, error) in failures {
         assert_eq!(error.kind(), kind, "{case}: {call}: {error}");
         let text = error.to_string();
@@ -106,7 +110,7 @@ async fn every_answer_has_its_meaning() {
         let case = format!("{answer:?}");
         let fake = Fake::start(move |_| answer.clone()).await;
         check(&case, failures(&fake.endpoint).await, kind, &words);
-        assert_eq!(fake.requests(), 4, "{case}: no request is repeated");
+        assert_eq!(fake.requests(), 6, "{case}: no request is repeated");
     }
 }
 
