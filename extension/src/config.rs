@@ -100,6 +100,11 @@ fn behaviour(reader: &mut Reader) -> Behaviour {
             _ => None,
         }),
         retention_seconds: reader.number(&settings::RETENTION, 3_600..=31_536_000),
+        refuse_in_progress: reader.parsed(&settings::IN_PROGRESS, |text| match text {
+            "allow" => Some(false),
+            "refuse" => Some(true),
+            _ => None,
+        }),
     }
 }
 
@@ -172,6 +177,7 @@ mod tests {
             ("AFT_ACK", "soon"),
             ("AFT_DUPLICATE_CHECK", "never"),
             ("AFT_MEMOIZE", "yes"),
+            ("AFT_IN_PROGRESS", "wait"),
             ("AFT_RETENTION_SECONDS", "60"),
             ("AFT_DYNAMODB_ENDPOINT", "localhost:8000"),
             ("AFT_CONTROL_SOCKET", "control.sock"),
@@ -179,7 +185,7 @@ mod tests {
             ("AFT_TABLE", "orders"),
         ])
         .unwrap_err();
-        assert!(line.starts_with("12 fault(s)"), "{line}");
+        assert!(line.starts_with("13 fault(s)"), "{line}");
         assert_eq!(line.lines().count(), 1);
         for name in ["AFT_DATA_TABLE is not set", "AWS_REGION is not set", "AFT_TABLE is not a setting", "\"soon\""] {
             assert!(line.contains(name), "{name:?} in {line:?}");

@@ -127,6 +127,12 @@ impl<S: Store> Control<S> {
         Ok(match self.session.begin(begin).await {
             Ok(Begun::Open) => outcome(Outcome::Open),
             Ok(Begun::Duplicate(response)) => recorded(&response),
+            Ok(Begun::Mismatch) => mismatch(transaction),
+            Ok(Begun::InProgress) => {
+                let detail = "another invocation is at this transaction: this one did not run, and nothing was written. \
+                              Send the same request again, later";
+                problem(Outcome::InProgress, ErrorCode::InProgress, detail, Some(transaction))
+            }
             Err(error) => failed(&error, transaction),
         })
     }
@@ -150,12 +156,14 @@ impl<S: Store> Control<S> {
         Ok(match self.session.abort(transaction, attempt).await {
             Ok(Aborted::Gone) => outcome(Outcome::Aborted),
             Ok(Aborted::Duplicate(response)) => recorded(&response),
+            Ok(Aborted::Mismatch) => mismatch(transaction),
             Err(error) => failed(&error, transaction),
         })
     }
 
     async fn end(&self, request: Request<Incoming>) -> Result<Reply, Malformed> {
         let end: End = json(request).await?;
+        self.session.release(&end.request).await;
         self.session.end(end.request);
         let mut reply = Reply::default();
         *reply.status_mut() = StatusCode::NO_CONTENT;
@@ -211,11 +219,18 @@ fn ended(result: Result<CommitResult, SessionError>, happy: Outcome, transaction
     match result {
         Ok(CommitResult::Committed) => outcome(happy),
         Ok(CommitResult::Duplicate(response)) => recorded(&response),
+        Ok(CommitResult::Mismatch) => mismatch(transaction),
         Ok(CommitResult::Conflict(detail)) => unhappy(Outcome::Conflict, ErrorCode::ReadConflict, &detail),
         Ok(CommitResult::Failed(code, detail)) => unhappy(Outcome::Failed, code, &detail),
         Ok(CommitResult::Unknown(code, detail)) => unhappy(Outcome::Unknown, code, &detail),
         Err(error) => failed(&error, transaction),
     }
+}
+
+fn mismatch(transaction: TransactionId) -> Reply {
+    let detail = "this key has been used with another payload. Nothing was written, and the answer to the other payload \
+                  is not given to this one: use a new key for a new request, or send the first one again as it was";
+    problem(Outcome::Mismatch, ErrorCode::PayloadMismatch, detail, Some(transaction))
 }
 
 fn failed(error: &SessionError, transaction: TransactionId) -> Reply {

@@ -91,7 +91,7 @@ impl World {
             if flag.load(Ordering::Relaxed) {
                 return Fault::HangBefore;
             }
-            let writes = matches!(call, Call::Commit(_) | Call::Apply(_));
+            let writes = matches!(call, Call::Commit(_) | Call::Apply(_) | Call::Claim(_) | Call::Release(_));
             match draw(100) {
                 0..=3 if writes => {
                     flag.store(true, Ordering::Relaxed);
@@ -107,6 +107,8 @@ impl World {
             duplicate_check: [DuplicateCheck::Parallel, DuplicateCheck::Before, DuplicateCheck::CommitOnly]
                 [self.chance.below(3) as usize],
             ack: if self.chance.one_in(2) { Ack::Visible } else { Ack::Durable },
+            // Some refuse duplicates while another runs, some do not: R-COMMIT-2 does not depend on it.
+            refuse_in_progress: self.chance.one_in(3),
             ..BEHAVIOUR
         };
         let skew = self.chance.below(10_000_000) as i64 - 5_000_000;
@@ -131,6 +133,7 @@ impl World {
                 .await
                 .unwrap_or((BTreeMap::new(), Ended::Unknown));
             self.note(Attempted { transaction, reads, ended });
+            sandbox.release(transaction).await;
             sandbox.end(transaction);
             if dead.load(Ordering::Relaxed) {
                 life += 1;
@@ -152,6 +155,8 @@ impl World {
             match sandbox.try_begin(transaction, number).await {
                 Ok(Begun::Open) => {}
                 Ok(Begun::Duplicate(response)) => return (BTreeMap::new(), answered(&response)),
+                Ok(Begun::InProgress) => return (BTreeMap::new(), Ended::Refused),
+                Ok(Begun::Mismatch) => panic!("seed {}: {transaction} has one payload", self.seed),
                 Err(_) => return (BTreeMap::new(), Ended::Unknown),
             }
             let mut reads = BTreeMap::new();
@@ -160,6 +165,7 @@ impl World {
                 match sandbox.session.abort(TransactionId::from_bits(transaction), number).await {
                     Ok(Aborted::Gone) => self.note(Attempted { transaction, reads, ended: Ended::Refused }),
                     Ok(Aborted::Duplicate(response)) => return (reads, answered(&response)),
+                    Ok(Aborted::Mismatch) => panic!("seed {}: {transaction} has one payload", self.seed),
                     Err(_) => return (reads, Ended::Unknown),
                 }
                 number = number.next();
@@ -172,6 +178,7 @@ impl World {
                 Ok(CommitResult::Committed) => return (reads, Ended::Answered(response)),
                 Ok(CommitResult::Duplicate(recorded)) => return (reads, answered(&recorded)),
                 Ok(CommitResult::Unknown(..)) | Err(_) => return (reads, Ended::Unknown),
+                Ok(CommitResult::Mismatch) => panic!("seed {}: {transaction} has one payload", self.seed),
                 Ok(CommitResult::Conflict(_) | CommitResult::Failed(..)) => {
                     self.note(Attempted { transaction, reads, ended: Ended::Refused });
                     number = number.next();

@@ -57,6 +57,7 @@ impl World {
             ack: Ack::Visible,
             memoize_always: false,
             retention_seconds: 3_600,
+            refuse_in_progress: false,
         };
         let sources = Sources { now: Arc::new(|| Timestamp::from_micros(1_000_000)), random: Arc::new(|| 7) };
         let session = Session::new(Memory::new(), behaviour, sources);
@@ -392,6 +393,9 @@ async fn the_openapi_document_describes_every_route_and_error_code() {
         ErrorCode::OutcomeUnknown,
         ErrorCode::NotVisible,
         ErrorCode::ResponseTooLarge,
+        ErrorCode::PayloadMismatch,
+        ErrorCode::InProgress,
+        ErrorCode::MalformedIdempotencyKey,
     ];
     for code in ErrorCode::ALL.iter().filter(|code| !elsewhere.contains(code)) {
         assert!(openapi::DOCUMENT.contains(code.as_str()), "{code} is not described");

@@ -33,4 +33,6 @@ pub struct Behaviour {
     pub memoize_always: bool,
     /// `AFT_RETENTION_SECONDS`.
     pub retention_seconds: u64,
+    /// `AFT_IN_PROGRESS=refuse`: a duplicate does not run beside the first invocation.
+    pub refuse_in_progress: bool,
 }

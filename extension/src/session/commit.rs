@@ -26,6 +26,8 @@ pub enum CommitResult {
     Committed,
     /// The transaction had committed before: release this response.
     Duplicate(Response),
+    /// The transaction had committed before, with another payload: this attempt wrote nothing, and gets no response.
+    Mismatch,
     /// Nothing was written; run the handler again.
     Conflict(String),
     /// Nothing was written.
@@ -116,7 +118,7 @@ impl<S: Store> Session<S> {
         };
         match record {
             None => CommitResult::Committed,
-            Some(record) => self.answer_from(&record, open.deadline).await,
+            Some(record) => self.answer_from(&record, open).await,
         }
     }
 
@@ -130,8 +132,9 @@ impl<S: Store> Session<S> {
         let record = self.record(identity, writes, response);
         match self.write_record(&record, open.deadline).await {
             Err(failed) => failed,
-            Ok(Recorded::Anothers(existing)) => self.answer_from(&existing, open.deadline).await,
+            Ok(Recorded::Anothers(existing)) => self.answer_from(&existing, open).await,
             Ok(Recorded::Mine) => {
+                self.outlived(record.transaction());
                 let applying = self.start_apply(Arc::new(record));
                 match self.inner.behaviour.ack {
                     Ack::Durable => CommitResult::Committed,
@@ -144,10 +147,15 @@ impl<S: Store> Session<S> {
         }
     }
 
-    /// R-COMMIT-2: discard one's own, make sure that the existing record is applied, answer with its response.
-    async fn answer_from(&self, existing: &CommitRecord, deadline: Instant) -> CommitResult {
+    /// R-COMMIT-2: discard one's own, make sure that the existing record is applied, answer with its response; but not if it
+    /// answered something else.
+    async fn answer_from(&self, existing: &CommitRecord, open: &Open) -> CommitResult {
         self.observe(existing.version);
-        match self.finish_apply(existing, deadline).await {
+        if existing.fingerprint != open.attempt().identity().fingerprint {
+            return CommitResult::Mismatch;
+        }
+        self.outlived(existing.transaction());
+        match self.finish_apply(existing, open.deadline).await {
             Ok(()) => CommitResult::Duplicate(existing.response.clone()),
             Err(error) => not_visible(&error),
         }

@@ -6,6 +6,8 @@
 //! | `read.rs` | reads: one round trip, then commit records where the read rule asks for them |
 //! | `write.rs` | buffered writes and their preconditions |
 //! | `commit.rs` | the commit: record, then heads |
+//! | `look_up.rs` | the record of an earlier commit, and the answer from it |
+//! | `claims.rs` | claims on transactions, if duplicates are to be refused while one runs |
 //! | `apply.rs` | moving heads to what a record says, and knowing which moves are pending |
 //! | `retry.rs` | trying a store call again, with a deadline |
 //! | `behaviour.rs`, `error.rs` | settings; failures |
@@ -15,29 +17,33 @@
 
 mod apply;
 mod behaviour;
+mod claims;
 mod commit;
 mod error;
+mod look_up;
 mod read;
 mod retry;
 mod write;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aft_protocol::attempt::{Attempt, Identity};
 use aft_protocol::id::{AttemptNumber, RequestId, SandboxId, TransactionId};
 use aft_protocol::limits;
-use aft_protocol::record::{CommitRecord, Response};
+use aft_protocol::record::Response;
 use aft_protocol::version::{Clock, Version};
 use aft_protocol::wire::Begin;
-use aft_store::{Store, StoreError};
+use aft_store::{Claimed, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::sources::Sources;
 use apply::Applies;
+use claims::Held;
 use error::refused;
+use look_up::LookUp;
 
 pub use behaviour::{Ack, Behaviour, DuplicateCheck};
 pub use commit::CommitResult;
@@ -66,6 +72,10 @@ pub enum Begun {
     Open,
     /// The transaction has committed before; this was its response.
     Duplicate(Response),
+    /// The transaction has committed before, with another payload.
+    Mismatch,
+    /// Another invocation is at it.
+    InProgress,
 }
 
 /// An answer to [`Session::abort`].
@@ -75,10 +85,9 @@ pub enum Aborted {
     Gone,
     /// Neither did it, and the transaction is known to have committed elsewhere, with this response.
     Duplicate(Response),
+    /// Neither did it, and the transaction is known to have committed with another payload.
+    Mismatch,
 }
-
-/// The look-up of an earlier commit, which runs beside the handler.
-type LookUp = watch::Receiver<Option<Result<Option<Arc<CommitRecord>>, String>>>;
 
 /// An attempt that the shim has begun and not ended.
 struct Open {
@@ -100,6 +109,8 @@ struct State {
     open: HashMap<TransactionId, Arc<Open>>,
     /// Invocations that the shim has ended and the lifecycle has not yet heard of.
     ended: HashSet<RequestId>,
+    /// Claims that invocations hold, and nothing has outlived yet.
+    claims: HashMap<TransactionId, Held>,
     /// Which shim is attached, counted from 1; none: nothing is.
     shim: Option<u64>,
     shims: u64,
@@ -187,14 +198,19 @@ impl<S: Store> Session<S> {
         let look_up = match self.inner.behaviour.duplicate_check {
             DuplicateCheck::Before => {
                 if let Some(record) = self.record_of(transaction, deadline).await? {
-                    self.finish_apply(&record, deadline).await?;
-                    return Ok(Begun::Duplicate(record.response.clone()));
+                    return self.begun_before(&record, begin.fingerprint, deadline).await;
                 }
                 None
             }
             DuplicateCheck::Parallel => Some(self.look_up(transaction, deadline)),
             DuplicateCheck::CommitOnly => None,
         };
+        if self.claim(&begin, deadline).await? == Claimed::ByAnother {
+            return match self.record_of(transaction, deadline).await? {
+                Some(record) => self.begun_before(&record, begin.fingerprint, deadline).await,
+                None => Ok(Begun::InProgress),
+            };
+        }
         let identity = Identity {
             transaction,
             number: begin.attempt,
@@ -216,14 +232,20 @@ impl<S: Store> Session<S> {
     /// [`SessionError`] if no such attempt is open, or (duplicates only) the earlier commit cannot be made visible.
     pub async fn abort(&self, transaction: TransactionId, number: AttemptNumber) -> Result<Aborted, SessionError> {
         let open = self.take(transaction, number)?;
-        open.attempt().close();
+        let fingerprint = {
+            let mut attempt = open.attempt();
+            attempt.close();
+            attempt.identity().fingerprint
+        };
         let found = open.look_up.as_ref().and_then(|look_up| match &*look_up.borrow() {
             Some(Ok(Some(record))) => Some(Arc::clone(record)),
             Some(Ok(None) | Err(_)) | None => None,
         });
         match found {
             None => Ok(Aborted::Gone),
+            Some(record) if record.fingerprint != fingerprint => Ok(Aborted::Mismatch),
             Some(record) => {
+                self.outlived(transaction);
                 self.finish_apply(&record, open.deadline).await?;
                 Ok(Aborted::Duplicate(record.response.clone()))
             }
@@ -310,28 +332,6 @@ impl<S: Store> Session<S> {
     #[must_use]
     pub fn shim_attached(&self) -> bool {
         self.state().shim.is_some()
-    }
-
-    /// Looks for an earlier commit, beside whatever else happens.
-    fn look_up(&self, transaction: TransactionId, deadline: Instant) -> LookUp {
-        let (found, look_up) = watch::channel(None);
-        let session = self.clone();
-        tokio::spawn(async move {
-            let record = session.record_of(transaction, deadline).await;
-            // Nobody may be waiting any more: then the answer is of no use.
-            found.send_replace(Some(record.map(|record| record.map(Arc::new)).map_err(|error| error.to_string())));
-        });
-        look_up
-    }
-
-    async fn record_of(&self, transaction: TransactionId, by: Instant) -> Result<Option<CommitRecord>, StoreError> {
-        let wanted = BTreeSet::from([transaction]);
-        let mut records = self.retrying(by, || self.inner.store.records(&wanted)).await?;
-        let record = records.remove(&transaction).flatten();
-        if let Some(record) = &record {
-            self.observe(record.version);
-        }
-        Ok(record)
     }
 
     /// The attempt that a request is about.

@@ -27,6 +27,7 @@ pub const BEHAVIOUR: Behaviour = Behaviour {
     ack: Ack::Visible,
     memoize_always: false,
     retention_seconds: 3_600,
+    refuse_in_progress: false,
 };
 
 /// Every call that a sandbox made, in order.
@@ -155,6 +156,11 @@ impl Sandbox {
 
     pub fn end(&self, transaction: u128) {
         self.session.end(RequestId::new(format!("r-{transaction}")));
+    }
+
+    /// What the control API does before it ends an invocation.
+    pub async fn release(&self, transaction: u128) {
+        self.session.release(&RequestId::new(format!("r-{transaction}"))).await;
     }
 
     /// Begins, writes and commits, which must succeed.
