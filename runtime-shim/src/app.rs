@@ -77,7 +77,7 @@ impl Prepared {
         tokio::spawn(orphans::reap(child_ended, running.pid()));
         let (stop, stopping) = watch::channel(false);
         let conductor = Conductor::new(Parts {
-            function: config.function,
+            rules: config.rules,
             policy: config.policy,
             coordinator,
             upstream,

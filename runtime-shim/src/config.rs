@@ -7,6 +7,7 @@ use std::time::Duration;
 use aft_protocol::id::Scope;
 use aft_protocol::settings::{self, Faults, LogLevel, Reader};
 
+use crate::identity::{KeyExpression, Rules};
 use crate::retry::{Causes, Policy};
 
 /// A Unix socket's path must fit `sockaddr_un`; the last bytes are left for the terminator.
@@ -17,8 +18,8 @@ const SOCKET_PATH_BYTES: usize = 100;
 pub struct Config {
     /// `AWS_LAMBDA_RUNTIME_API`: host and port of the real Runtime API.
     pub runtime_api: String,
-    /// `AWS_LAMBDA_FUNCTION_NAME`, which transaction IDs are unique within.
-    pub function: Scope,
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which transaction IDs are unique within, and `AFT_TRANSACTION_KEY`.
+    pub rules: Rules,
     /// `AFT_CONTROL_SOCKET`.
     pub control_socket: PathBuf,
     /// `AFT_MAX_ATTEMPTS`, `AFT_RETRY_…` and `AFT_ATTEMPT_TIMEOUT_MS`.
@@ -70,7 +71,10 @@ impl Config {
         let lambda_sets = "Lambda sets it; elsewhere, set it yourself";
         let config = Self {
             runtime_api: reader.required_variable("AWS_LAMBDA_RUNTIME_API", lambda_sets),
-            function: Scope::new(reader.required_variable("AWS_LAMBDA_FUNCTION_NAME", lambda_sets)),
+            rules: Rules {
+                function: Scope::new(reader.required_variable("AWS_LAMBDA_FUNCTION_NAME", lambda_sets)),
+                key: transaction_key(&mut reader),
+            },
             control_socket: reader.parsed(&settings::CONTROL_SOCKET, socket_path),
             policy: policy(&mut reader),
             pass_streams: reader.parsed(&settings::STREAMING, |text| match text {
@@ -106,6 +110,17 @@ fn policy(reader: &mut Reader) -> Policy {
         reserve,
         backoff,
         attempt_limit,
+    }
+}
+
+fn transaction_key(reader: &mut Reader) -> Option<KeyExpression> {
+    let text = reader.text(&settings::TRANSACTION_KEY)?;
+    match KeyExpression::parse(text) {
+        Ok(expression) => Some(expression),
+        Err(error) => {
+            reader.fault(format!("{} is {text:?}: {error}", settings::TRANSACTION_KEY.name));
+            None
+        }
     }
 }
 
@@ -178,13 +193,20 @@ mod tests {
             ("AFT_ENABLED", "no"),
             ("AFT_LOG", "loud"),
             ("AFT_RETRIES", "3"),
+            ("AFT_TRANSACTION_KEY", "order.[id"),
             ("AWS_LAMBDA_MAX_CONCURRENCY", "16"),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start"),
         ];
         let line = Config::read(variables(&faulty), Vec::new()).unwrap_err().to_string();
-        assert!(line.starts_with("14 fault(s)"), "{line}");
+        assert!(line.starts_with("15 fault(s)"), "{line}");
         assert_eq!(line.lines().count(), 1);
-        let parts = ["AFT_RETRIES is not a setting", "managed instances", "SnapStart", "there is no command"];
+        let parts = [
+            "AFT_RETRIES is not a setting",
+            "AFT_TRANSACTION_KEY is \"order.[id\": it is not",
+            "managed instances",
+            "SnapStart",
+            "there is no command",
+        ];
         assert!(parts.iter().all(|part| line.contains(part)), "{line}");
     }
 

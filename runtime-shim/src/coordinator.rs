@@ -19,6 +19,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::identity::Refusal;
+
 /// How long the extension is waited for at the start. It listens before Lambda starts the runtime; this is for hosts that
 /// start both at once.
 const ATTACH_LIMIT: Duration = Duration::from_secs(2);
@@ -51,6 +53,8 @@ pub enum Answer {
     Failed(String),
     /// [`Outcome::Unknown`].
     Unknown(String),
+    /// [`Outcome::Mismatch`] or [`Outcome::InProgress`].
+    Refused(Refusal),
 }
 
 /// A control call that came to nothing.
@@ -214,6 +218,8 @@ async fn answer(reply: Response<hyper::body::Incoming>) -> Result<Answer, Contro
         Outcome::Conflict => Answer::Conflict(detail(&body)),
         Outcome::Failed => Answer::Failed(detail(&body)),
         Outcome::Unknown => Answer::Unknown(detail(&body)),
+        Outcome::Mismatch => Answer::Refused(Refusal::Mismatch(detail(&body))),
+        Outcome::InProgress => Answer::Refused(Refusal::InProgress(detail(&body))),
     })
 }
 

@@ -1,12 +1,13 @@
 //! An event that Lambda delivered, kept byte for byte for as many deliveries to the handler as it takes.
 
-use aft_protocol::id::{Fingerprint, RequestId};
+use aft_protocol::id::RequestId;
 use hyper::Response;
 use hyper::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::body::{Body, Whole};
+use crate::identity::{Identity, Rules};
 use crate::platform;
 
 /// An event with its headers.
@@ -62,10 +63,10 @@ impl Delivery {
         self.deadline_ms
     }
 
-    /// The event's fingerprint.
+    /// Which transaction it belongs to.
     #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.body.data)
+    pub fn identity(&self, rules: &Rules) -> Identity {
+        rules.identify(&self.body.data, &self.head.headers, &self.request)
     }
 
     /// Whether the function is a durable one: its checkpoint tokens are used once, so its events cannot be delivered

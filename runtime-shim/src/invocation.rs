@@ -23,6 +23,8 @@
 //! commit comes before its first byte, so a duplicate goes from `Delivered` to `Released`. What fails after that byte is
 //! never redelivered: `retry::decide` sees to it.
 //!
+//! What is refused (from `Beginning`, `Delivered`, `Committing` or `Aborting`, not drawn) has `Failed`.
+//!
 //! Invariants: a response is released only from `Released`, and only a commit, or the record of an earlier one, leads
 //! there. No attempt starts before the one before it is aborted, or is known to have left no trace. `Released` and
 //! `Failed` are the ends: Lambda is told once.
@@ -77,6 +79,8 @@ pub enum Failure {
     Attempt(Cause),
     /// The transaction may have committed (R-COMMIT-4).
     Unknown,
+    /// The request must not be answered by a handler; an HTTP client is told so in a response.
+    Refused,
 }
 
 /// What happens to an invocation.
@@ -88,6 +92,8 @@ pub enum Event {
     NotBegun,
     /// The extension knows the transaction's earlier commit.
     Duplicate,
+    /// Its key is none or was used with another payload, or the same request is in progress.
+    Refused,
     /// The runtime took the event.
     Handed,
     /// The first bytes of a response that is passed on arrived, and there is no earlier commit.
@@ -141,6 +147,9 @@ impl State {
             (Self::Beginning, Event::NotBegun) => Self::Failed(Failure::NotBegun),
             (Self::Beginning | Self::Delivered | Self::Committing | Self::Aborting(_), Event::Duplicate) => {
                 Self::Released(Whose::Recorded)
+            }
+            (Self::Beginning | Self::Delivered | Self::Committing | Self::Aborting(_), Event::Refused) => {
+                Self::Failed(Failure::Refused)
             }
             (Self::Begun | Self::Delivered, Event::Handed) => Self::Delivered,
             (Self::Begun | Self::Delivered | Self::Streaming, Event::Crashed) => Self::Aborting(Cause::Crash),

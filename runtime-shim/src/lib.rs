@@ -11,6 +11,7 @@
 //! | [`supervisor`], [`launcher`], [`orphans`] | the real runtime as a child process, and what it leaves behind |
 //! | [`proxy`] | the Runtime API for the child, one file per route |
 //! | [`upstream`] | the client of Lambda's Runtime API |
+//! | [`identity`] | which transaction an event belongs to, pure |
 //! | [`delivery`] | an event that Lambda delivered, kept byte for byte |
 //! | [`message`] | what the conductor hears |
 //! | [`platform`] | the Runtime API's routes, headers and documents |
@@ -27,6 +28,7 @@ pub mod coordinator;
 pub mod delivery;
 pub mod error;
 pub mod estimate;
+pub mod identity;
 pub mod invocation;
 pub mod launcher;
 pub mod log;

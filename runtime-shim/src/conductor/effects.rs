@@ -7,6 +7,7 @@ use super::open::{Fault, Open};
 use super::{Child, Conductor};
 use crate::coordinator::{Answer, ControlError};
 use crate::error::AppError;
+use crate::identity::{Refusal, Source};
 use crate::invocation::{Event, State};
 use crate::retry::{self, Cause, Decision, Failed, Reason, Verdict};
 use crate::{clock, platform};
@@ -56,12 +57,15 @@ impl Conductor {
             open.fault = Some(Fault { kind: "Aft.DurableFunction", message: message.to_owned() });
             return Event::NotBegun;
         }
+        if open.refusal.is_some() {
+            return Event::Refused;
+        }
         let begin = Begin {
             request: open.delivery.request().clone(),
             transaction: open.transaction,
             attempt: open.attempt,
             fingerprint: open.fingerprint,
-            origin: format!("{} {}", self.function, open.delivery.request()),
+            origin: self.origin(open),
             deadline_ms: open.delivery.deadline_ms(),
         };
         let why = match self.coordinator.begin(&begin).await {
@@ -70,6 +74,7 @@ impl Conductor {
                 open.recorded = Some(recorded);
                 return Event::Duplicate;
             }
+            Ok(Answer::Refused(refusal)) => return refused(open, refusal),
             Ok(Answer::Failed(detail) | Answer::Conflict(detail) | Answer::Unknown(detail)) => detail,
             Ok(answer @ (Answer::Committed | Answer::Aborted)) => unfit(&answer),
             Err(error) => error.to_string(),
@@ -77,6 +82,15 @@ impl Conductor {
         let message = format!("no attempt could begin, and the handler did not run: {why}");
         open.fault = Some(Fault { kind: "Aft.BeginFailed", message });
         Event::NotBegun
+    }
+
+    /// For people: function, request, and what named the transaction if it was not the request.
+    fn origin(&self, open: &Open) -> String {
+        let (function, request) = (&self.rules.function, open.delivery.request());
+        match open.source {
+            Source::Request => format!("{function} {request}"),
+            source => format!("{function} {request} ({source})"),
+        }
     }
 
     /// Gives the event to the runtime, if it waits for one.
@@ -103,6 +117,7 @@ impl Conductor {
                 open.recorded = Some(recorded);
                 return Event::Duplicate;
             }
+            Ok(Answer::Refused(refusal)) => return refused(open, refusal),
             Ok(Answer::Conflict(detail)) => (Cause::Conflict, detail),
             Ok(Answer::Failed(detail)) => (Cause::CommitFailed, detail),
             Err(error @ ControlError::NotSent) => (Cause::CommitFailed, error.to_string()),
@@ -124,6 +139,7 @@ impl Conductor {
                 open.recorded = Some(recorded);
                 return Event::Duplicate;
             }
+            Ok(Answer::Refused(refusal)) => return refused(open, refusal),
             Ok(Answer::Failed(detail) | Answer::Conflict(detail) | Answer::Unknown(detail)) => detail,
             Ok(answer @ (Answer::Opened | Answer::Committed)) => unfit(&answer),
             Err(error) => {
@@ -180,6 +196,11 @@ impl Conductor {
 
 fn log_abort(open: &Open, why: &str) {
     tracing::warn!(transaction = %open.transaction, attempt = %open.attempt, "aborting the attempt: {why}");
+}
+
+pub(super) fn refused(open: &mut Open, refusal: Refusal) -> Event {
+    open.refusal = Some(refusal);
+    Event::Refused
 }
 
 fn unknown(open: &mut Open, message: String) -> Event {

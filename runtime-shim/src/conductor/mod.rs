@@ -18,7 +18,7 @@ mod stream;
 
 use std::process::ExitStatus;
 
-use aft_protocol::id::{RequestId, Scope};
+use aft_protocol::id::RequestId;
 use hyper::{Method, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -28,6 +28,7 @@ use crate::coordinator::Coordinator;
 use crate::delivery::Delivery;
 use crate::error::AppError;
 use crate::estimate::Pace;
+use crate::identity::Rules;
 use crate::invocation::{Event, State};
 use crate::message::{Call, Ending, Inbox, Message, Outbox, Reply};
 use crate::platform;
@@ -57,7 +58,7 @@ struct Waiting {
 /// Conducts.
 #[derive(Debug)]
 pub struct Conductor {
-    function: Scope,
+    rules: Rules,
     policy: Policy,
     coordinator: Coordinator,
     upstream: Upstream,
@@ -86,8 +87,8 @@ pub struct Conductor {
 /// What a conductor works with.
 #[derive(Debug)]
 pub struct Parts {
-    /// The function's name.
-    pub function: Scope,
+    /// How events are named.
+    pub rules: Rules,
     /// When another attempt starts.
     pub policy: Policy,
     /// The extension.
@@ -107,7 +108,7 @@ impl Conductor {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self {
-            function: parts.function,
+            rules: parts.rules,
             policy: parts.policy,
             coordinator: parts.coordinator,
             upstream: parts.upstream,
@@ -403,7 +404,7 @@ impl Conductor {
         if self.child == Child::Down {
             self.start_child()?;
         }
-        let open = Box::new(Open::new(delivery, &self.function));
+        let open = Box::new(Open::new(delivery, &self.rules));
         self.conduct(open).await
     }
 }

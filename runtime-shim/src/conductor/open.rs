@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use aft_protocol::id::{AttemptNumber, Fingerprint, Scope, TransactionId};
+use aft_protocol::id::{AttemptNumber, Fingerprint, TransactionId};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::body::Collected;
 use crate::coordinator::Recorded;
 use crate::delivery::Delivery;
+use crate::identity::{Identity, Integration, Refusal, Rules, Source};
 use crate::invocation::{Event, Impossible, State};
 use crate::message::Reply;
 use crate::platform;
@@ -48,6 +49,12 @@ pub(super) struct Open {
     pub(super) delivery: Delivery,
     pub(super) transaction: TransactionId,
     pub(super) fingerprint: Fingerprint,
+    /// What named the transaction.
+    pub(super) source: Source,
+    /// The HTTP integration that the event came through.
+    pub(super) integration: Option<Integration>,
+    /// Why this request must not run, or gets no response of a handler.
+    pub(super) refusal: Option<Refusal>,
     pub(super) attempt: AttemptNumber,
     /// What the runtime posted in this attempt.
     pub(super) posted: Option<Posted>,
@@ -72,12 +79,18 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(delivery: Delivery, function: &Scope) -> Self {
-        let fingerprint = delivery.fingerprint();
+    pub(super) fn new(delivery: Delivery, rules: &Rules) -> Self {
+        let Identity { transaction, fingerprint, source, integration, refusal, warning } = delivery.identity(rules);
+        if let Some(why) = warning {
+            tracing::warn!(transaction = %transaction, "AFT_TRANSACTION_KEY fails on this event: {why}");
+        }
         Self {
             state: State::Beginning,
-            transaction: TransactionId::for_request(function, delivery.request(), fingerprint),
+            transaction,
             fingerprint,
+            source,
+            integration,
+            refusal,
             delivery,
             attempt: AttemptNumber::FIRST,
             posted: None,

@@ -9,6 +9,7 @@ use hyper::{HeaderMap, Method, Response};
 use super::open::{Fault, Flight, Open, Posted};
 use super::{Child, Conductor, stream};
 use crate::body::{Body, Collected, Whole};
+use crate::identity::Refusal;
 use crate::invocation::{Failure, Whose};
 use crate::platform;
 use crate::retry::Cause;
@@ -48,6 +49,7 @@ impl Conductor {
         }
         let post = match (failure, &open.init_error) {
             (Failure::Attempt(Cause::Error), _) => own_words(&mut open),
+            (Failure::Refused, _) => refused(&mut open),
             (Failure::Attempt(Cause::Crash), Some(init_error)) => reported_init_error(&open, init_error),
             (
                 Failure::NotBegun
@@ -78,6 +80,7 @@ impl Conductor {
                 described(open, Fault { kind: "Aft.AttemptTimeout", message })
             }
             Failure::Attempt(Cause::TooLarge) => too_large(),
+            Failure::Refused => described(open, refusal_fault(open.refusal.as_ref())),
             Failure::NotBegun
             | Failure::Unknown
             | Failure::Attempt(Cause::Error | Cause::Conflict | Cause::CommitFailed) => {
@@ -143,6 +146,27 @@ fn own_post(open: &Open, ending: &str, mut headers: HeaderMap, body: Bytes) -> P
 fn error_post(open: &Open, fault: &Fault) -> Post {
     let document = platform::posted_error(fault.kind, &fault.message);
     own_post(open, "error", platform::error_headers(fault.kind), document)
+}
+
+/// A problem document for an HTTP client, which is a response; a function error for all others.
+fn refused(open: &mut Open) -> Post {
+    let (transaction, source) = (open.transaction, open.source);
+    let Some(refusal) = open.refusal.take() else { return error_post(open, &lost()) };
+    tracing::info!(transaction = %transaction, "refused ({source}): {}", refusal.detail());
+    match open.integration {
+        Some(integration) => {
+            let json = HeaderValue::from_static("application/json");
+            own_post(open, "response", HeaderMap::from_iter([(CONTENT_TYPE, json)]), refusal.response(integration))
+        }
+        None => {
+            let fault = refusal_fault(Some(&refusal));
+            error_post(open, &described(open, fault))
+        }
+    }
+}
+
+fn refusal_fault(refusal: Option<&Refusal>) -> Fault {
+    refusal.map_or_else(lost, |refusal| Fault { kind: refusal.kind(), message: refusal.detail().to_owned() })
 }
 
 /// R-COMMIT-2: the response of the earlier commit, under this invocation.

@@ -31,6 +31,7 @@ impl Conductor {
             Ok(Answer::Failed(detail) | Answer::Conflict(detail) | Answer::Unknown(detail)) => {
                 look_up_failed(&mut open, &detail)
             }
+            Ok(Answer::Refused(refusal)) => super::effects::refused(&mut open, refusal),
             Ok(answer @ (Answer::Committed | Answer::Aborted)) => {
                 look_up_failed(&mut open, &super::effects::unfit(&answer))
             }

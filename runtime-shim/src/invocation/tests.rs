@@ -7,10 +7,12 @@ const TABLE: &str = "\
 Beginning + Opened -> Begun
 Beginning + NotBegun -> Failed(NotBegun)
 Beginning + Duplicate -> Released(Recorded)
+Beginning + Refused -> Failed(Refused)
 Begun + Handed -> Delivered
 Begun + Crashed -> Aborting(Crash)
 Begun + TimedOut -> Aborting(AttemptTimeout)
 Delivered + Duplicate -> Released(Recorded)
+Delivered + Refused -> Failed(Refused)
 Delivered + Handed -> Delivered
 Delivered + StreamBegan -> Streaming
 Delivered + LookUpFailed -> Aborting(CommitFailed)
@@ -25,6 +27,7 @@ Responded + Fits -> Committing
 Responded + TooLarge -> Aborting(TooLarge)
 Responded + Broken -> Aborting(Error)
 Committing + Duplicate -> Released(Recorded)
+Committing + Refused -> Failed(Refused)
 Committing + Committed -> Released(Handlers)
 Committing + Conflicted(Redeliver) -> Redeliver
 Committing + Conflicted(Report) -> Failed(Attempt(Conflict))
@@ -32,21 +35,27 @@ Committing + CommitFailed(Redeliver) -> Redeliver
 Committing + CommitFailed(Report) -> Failed(Attempt(CommitFailed))
 Committing + Unknown -> Failed(Unknown)
 Aborting(Error) + Duplicate -> Released(Recorded)
+Aborting(Error) + Refused -> Failed(Refused)
 Aborting(Error) + Aborted(Redeliver) -> Redeliver
 Aborting(Error) + Aborted(Report) -> Failed(Attempt(Error))
 Aborting(Crash) + Duplicate -> Released(Recorded)
+Aborting(Crash) + Refused -> Failed(Refused)
 Aborting(Crash) + Aborted(Redeliver) -> Redeliver
 Aborting(Crash) + Aborted(Report) -> Failed(Attempt(Crash))
 Aborting(AttemptTimeout) + Duplicate -> Released(Recorded)
+Aborting(AttemptTimeout) + Refused -> Failed(Refused)
 Aborting(AttemptTimeout) + Aborted(Redeliver) -> Redeliver
 Aborting(AttemptTimeout) + Aborted(Report) -> Failed(Attempt(AttemptTimeout))
 Aborting(Conflict) + Duplicate -> Released(Recorded)
+Aborting(Conflict) + Refused -> Failed(Refused)
 Aborting(Conflict) + Aborted(Redeliver) -> Redeliver
 Aborting(Conflict) + Aborted(Report) -> Failed(Attempt(Conflict))
 Aborting(CommitFailed) + Duplicate -> Released(Recorded)
+Aborting(CommitFailed) + Refused -> Failed(Refused)
 Aborting(CommitFailed) + Aborted(Redeliver) -> Redeliver
 Aborting(CommitFailed) + Aborted(Report) -> Failed(Attempt(CommitFailed))
 Aborting(TooLarge) + Duplicate -> Released(Recorded)
+Aborting(TooLarge) + Refused -> Failed(Refused)
 Aborting(TooLarge) + Aborted(Redeliver) -> Redeliver
 Aborting(TooLarge) + Aborted(Report) -> Failed(Attempt(TooLarge))
 Redeliver + NextAttempt -> Beginning
@@ -58,13 +67,15 @@ fn states() -> Vec<State> {
     states.extend(Cause::ALL.map(State::Aborting));
     states.extend([State::Redeliver, State::Released(Whose::Handlers), State::Released(Whose::Recorded)]);
     states.extend([State::Failed(Failure::NotBegun), State::Failed(Failure::Unknown)]);
+    states.push(State::Failed(Failure::Refused));
     states.extend(Cause::ALL.map(|cause| State::Failed(Failure::Attempt(cause))));
     states
 }
 
 fn events() -> Vec<Event> {
     let both = [Decision::Redeliver, Decision::Report];
-    let mut events = vec![Event::Opened, Event::NotBegun, Event::Duplicate, Event::Handed, Event::StreamBegan];
+    let mut events = vec![Event::Opened, Event::NotBegun, Event::Duplicate, Event::Refused];
+    events.extend([Event::Handed, Event::StreamBegan]);
     events.push(Event::LookUpFailed);
     events.extend([Event::Responded, Event::Fits, Event::TooLarge, Event::Broken, Event::HandlerFailed]);
     events.extend([Event::Crashed, Event::TimedOut, Event::Committed]);
