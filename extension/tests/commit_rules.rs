@@ -90,6 +90,44 @@ async fn the_look_up_answers_duplicates_that_would_not_commit() {
     assert_eq!(aborted, Aborted::Duplicate(answer("ok")));
 }
 
+/// R-COMMIT-2 with the look-up beside the handler: once it has found the commit, the handler's key requests are refused, so
+/// that it ends early; the recorded response is the answer all the same.
+#[tokio::test(start_paused = true)]
+async fn a_handler_whose_transaction_has_committed_is_told_so() {
+    let store = Memory::new();
+    Sandbox::new(&store, 1).write(7, &[("a", "1")]).await;
+    let behaviour = Behaviour { duplicate_check: DuplicateCheck::Parallel, ..BEHAVIOUR };
+    let slow = |call: &Call| match call {
+        Call::Records(_) => Fault::Slow(Duration::from_secs(1), Duration::ZERO),
+        _ => Fault::None,
+    };
+    let retry = Sandbox::with(&store, 2, behaviour, 0, slow);
+    assert_eq!(retry.begin(7).await, Begun::Open);
+    assert_eq!(retry.get(7, "a").await.as_deref(), Some("1"), "nothing is known yet");
+    retry.put(7, "a", "2");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    assert!(matches!(retry.try_get(7, "a").await, Err(SessionError::AlreadyCommitted)));
+    let write = retry.session.write(named(7), [(k("a"), None)].into());
+    assert!(matches!(write, Err(SessionError::AlreadyCommitted)), "{write:?}");
+    assert_eq!(retry.commit(7, "again").await, CommitResult::Duplicate(answer("ok")));
+    assert_eq!(stored(&store, "a").as_deref(), Some("1"));
+}
+
+/// R-COMMIT-2: another attempt begins only when the look-up has found nothing.
+#[tokio::test(start_paused = true)]
+async fn a_failed_attempt_is_not_followed_by_another_if_there_is_a_commit() {
+    let store = Memory::new();
+    let behaviour = Behaviour { duplicate_check: DuplicateCheck::Parallel, ..BEHAVIOUR };
+    let first = Sandbox::with(&store, 1, behaviour, 0, |_| Fault::None);
+    first.begin(7).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    Sandbox::new(&store, 2).write(7, &[("a", "1")]).await;
+    let aborted = first.session.abort(TransactionId::from_bits(7), AttemptNumber::FIRST).await.unwrap();
+    assert_eq!(aborted, Aborted::Gone, "its own look-up came too early");
+    assert_eq!(first.begin_attempt(7, AttemptNumber::FIRST.next()).await, Begun::Duplicate(answer("ok")));
+}
+
 /// R-COMMIT-2 with the look-up before the handler: it does not run at all.
 #[tokio::test(start_paused = true)]
 async fn the_look_up_before_the_handler_answers_for_it() {

@@ -98,6 +98,7 @@ error_codes! {
     NoTransaction "no-transaction" 409 "No transaction is open";
     OtherTransaction "other-transaction" 409 "Another transaction or attempt is open";
     TransactionClosed "transaction-closed" 409 "The transaction takes no more operations";
+    AlreadyCommitted "already-committed" 409 "The transaction has already committed";
     ReadConflict "read-conflict" 409 "No version of the key fits what was read";
     StoreUnavailable "store-unavailable" 503 "The store did not answer";
     StoreRejected "store-rejected" 502 "The store refused the request";

@@ -64,6 +64,7 @@ pub(crate) fn code_of(error: &SessionError) -> ErrorCode {
         SessionError::OtherTransaction(_) => ErrorCode::OtherTransaction,
         SessionError::Closed(_) => ErrorCode::TransactionClosed,
         SessionError::TooLarge(_) => ErrorCode::TransactionTooLarge,
+        SessionError::AlreadyCommitted => ErrorCode::AlreadyCommitted,
         SessionError::ReadConflict(_) => ErrorCode::ReadConflict,
         SessionError::PreconditionFailed(_) => ErrorCode::PreconditionFailed,
         SessionError::Store(error) => match error.kind() {

@@ -16,6 +16,12 @@ pub enum SessionError {
     /// The attempt takes no more operations.
     #[error("the transaction takes no more operations: {0}")]
     Closed(&'static str),
+    /// An earlier delivery of the same request has committed: what this attempt does is of no use any more.
+    #[error(
+        "this request was delivered twice, and the other delivery has committed: let the handler end, whether well or \
+         with an error; the caller gets the recorded response"
+    )]
+    AlreadyCommitted,
     /// The write buffer is full.
     #[error(transparent)]
     TooLarge(Refusal),

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | which attempts are open; begin, abort, end; when the sandbox may freeze |
+//! | `look_up.rs` | whether the transaction has committed before |
 //! | `read.rs` | reads: one round trip, then commit records where the read rule asks for them |
 //! | `write.rs` | buffered writes and their preconditions |
 //! | `commit.rs` | the commit: record, then heads |
@@ -196,13 +197,16 @@ impl<S: Store> Session<S> {
         let transaction = begin.transaction;
         let deadline = Instant::now() + self.inner.sources.until_epoch_ms(begin.deadline_ms);
         let look_up = match self.inner.behaviour.duplicate_check {
-            DuplicateCheck::Before => {
+            // After a failed attempt there is no latency to save: a handler that has a commit does not run again.
+            DuplicateCheck::Parallel if begin.attempt == AttemptNumber::FIRST => {
+                Some(self.look_up(transaction, deadline))
+            }
+            DuplicateCheck::Parallel | DuplicateCheck::Before => {
                 if let Some(record) = self.record_of(transaction, deadline).await? {
                     return self.begun_before(&record, begin.fingerprint, deadline).await;
                 }
                 None
             }
-            DuplicateCheck::Parallel => Some(self.look_up(transaction, deadline)),
             DuplicateCheck::CommitOnly => None,
         };
         if self.claim(&begin, deadline).await? == Claimed::ByAnother {
@@ -237,11 +241,7 @@ impl<S: Store> Session<S> {
             attempt.close();
             attempt.identity().fingerprint
         };
-        let found = open.look_up.as_ref().and_then(|look_up| match &*look_up.borrow() {
-            Some(Ok(Some(record))) => Some(Arc::clone(record)),
-            Some(Ok(None) | Err(_)) | None => None,
-        });
-        match found {
+        match open.earlier_commit() {
             None => Ok(Aborted::Gone),
             Some(record) if record.fingerprint != fingerprint => Ok(Aborted::Mismatch),
             Some(record) => {

@@ -19,7 +19,7 @@ impl<S: Store> Session<S> {
     /// # Errors
     /// [`SessionError`]; after a [`SessionError::ReadConflict`] the attempt can only be aborted.
     pub async fn read(&self, named: Named, keys: BTreeSet<Key>) -> Result<BTreeMap<Key, Seen>, SessionError> {
-        let open = self.find(named)?;
+        let open = self.find_undecided(named)?;
         self.see(&open, keys).await
     }
 

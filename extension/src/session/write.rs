@@ -44,7 +44,7 @@ impl<S: Store> Session<S> {
     /// # Errors
     /// [`SessionError`]; nothing has changed then.
     pub fn write(&self, named: Named, writes: Writes) -> Result<(), SessionError> {
-        let open = self.find(named)?;
+        let open = self.find_undecided(named)?;
         let written = open.attempt().write(writes);
         written.map_err(refused)
     }
@@ -63,7 +63,7 @@ impl<S: Store> Session<S> {
         if precondition == Precondition::None {
             return self.write(named, Writes::from([(key, value)]));
         }
-        let open = self.find(named)?;
+        let open = self.find_undecided(named)?;
         self.see(&open, BTreeSet::from([key.clone()])).await?;
         // Under one lock: another request of this attempt may have written in between.
         let mut attempt = open.attempt();
