@@ -100,7 +100,8 @@ impl HttpBody for Body {
         match self {
             Self::Streaming(incoming) => incoming.is_end_stream(),
             Self::Relayed(_) => false,
-            Self::Whole(whole) => whole.data.is_empty() && whole.trailers.is_none(),
+            // An empty body that came in chunks goes in chunks.
+            Self::Whole(whole) => !whole.chunked && whole.data.is_empty() && whole.trailers.is_none(),
         }
     }
 

@@ -122,24 +122,33 @@ pub fn is_streaming(headers: &HeaderMap) -> bool {
     is_streamed(headers) || kind.is_some_and(|kind| kind.as_bytes() == STREAMED_HTTP)
 }
 
-/// Takes out the headers that belong to one connection, and a length that is not the body's.
+/// Takes out the headers that belong to one connection, and a length that is not the body's. All others stay in their order.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap, length: Option<usize>) {
-    let named: Vec<HeaderName> = headers
+    let named = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|names| names.to_str().ok())
         .flat_map(|names| names.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
+        .filter_map(|name| name.trim().parse().ok());
     let ours = [header::CONNECTION, header::TRANSFER_ENCODING, header::TE, header::UPGRADE];
     let others = ["keep-alive", "proxy-connection"].map(HeaderName::from_static);
-    for name in named.into_iter().chain(ours).chain(others) {
-        headers.remove(name);
-    }
+    let mut gone: Vec<HeaderName> = named.chain(ours).chain(others).collect();
     if let Some(length) = length
         && headers.get(header::CONTENT_LENGTH).is_some_and(|said| said.as_bytes() != length.to_string().as_bytes())
     {
-        headers.remove(header::CONTENT_LENGTH);
+        gone.push(header::CONTENT_LENGTH);
+    }
+    if !gone.iter().any(|name| headers.contains_key(name)) {
+        return;
+    }
+    // `HeaderMap::remove` would move the last header into the place of the one removed.
+    let mut current = None;
+    for (name, value) in std::mem::take(headers) {
+        // A further value of the same name comes without it.
+        current = name.or(current);
+        if let Some(name) = current.as_ref().filter(|name| !gone.contains(name)) {
+            headers.append(name, value);
+        }
     }
 }
 
@@ -226,6 +235,19 @@ mod tests {
         assert_eq!(error_types(&header, br#"{"errorType": "ValueError", "x": 1}"#), ["Unhandled", "ValueError"]);
         assert_eq!(error_types(&header, b"{"), ["Unhandled"]);
         assert_eq!(error_types(&HeaderMap::new(), b"[]"), [""; 0]);
+    }
+
+    #[test]
+    fn what_stays_keeps_its_order() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in
+            [("x-a", "1"), ("connection", "close"), ("x-b", "2"), ("te", "x"), ("x-b", "3"), ("x-c", "4")]
+        {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        strip_hop_by_hop(&mut headers, None);
+        let left: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(left, [("x-a", "1"), ("x-b", "2"), ("x-b", "3"), ("x-c", "4")]);
     }
 
     #[test]
