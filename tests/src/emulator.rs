@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::tools::{free_port, tool};
+use crate::tools::{free_port, repository, tool};
 
 /// The function's own time limit, as Lambda would set it.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -168,10 +168,6 @@ pub async fn send(address: SocketAddr, mut request: Request<String>) -> (u16, By
         (status, answer.into_body().collect().await.expect("the whole answer").to_bytes())
     };
     timeout(ANSWER_LIMIT, exchange).await.unwrap_or_else(|_| panic!("no answer from {address} in {ANSWER_LIMIT:?}"))
-}
-
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is a folder of the repository")
 }
 
 /// Makes the directory with `tmp` and an `opt` that holds what the layer's zip would.

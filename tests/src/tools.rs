@@ -11,13 +11,40 @@ const PORTS: std::ops::Range<u16> = 10_000..28_000;
 /// So many ports can one test process take before it meets those of the next one.
 const PORTS_PER_PROCESS: u16 = 40;
 
+/// What `tests/tools.sh` exits with when the machine lacks something that it does not fetch.
+const MISSING: i32 = 3;
+
+/// The machine lacks something: one line that names it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Missing(pub String);
+
 /// Where a tool is, fetched if need be. The script prints the path.
 pub(crate) fn tool(name: &str) -> PathBuf {
+    optional_tool(name).unwrap_or_else(|missing| panic!("{missing}"))
+}
+
+/// As [`tool`], where the machine may lack what the tool needs.
+///
+/// # Errors
+/// [`Missing`].
+///
+/// # Panics
+/// If the tool cannot be had for any other reason.
+pub(crate) fn optional_tool(name: &str) -> Result<PathBuf, Missing> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools.sh");
     let fetched = Command::new(&script).arg(name).output().expect("tests/tools.sh can be started");
     let errors = String::from_utf8_lossy(&fetched.stderr);
+    if fetched.status.code() == Some(MISSING) {
+        return Err(Missing(errors.trim_end().to_owned()));
+    }
     assert!(fetched.status.success(), "{} {name} failed: {errors}", script.display());
-    PathBuf::from(String::from_utf8_lossy(&fetched.stdout).trim_end())
+    Ok(PathBuf::from(String::from_utf8_lossy(&fetched.stdout).trim_end()))
+}
+
+/// The root of the repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is a folder of the repository")
 }
 
 /// A port that nobody listens on and that no other call in this process is given.
