@@ -146,7 +146,7 @@ async fn make(config: &HostConfig, tables: &Tables, endpoint: &Endpoint) -> Resu
         transaction_table: tables.transactions.clone(),
         region: config.region.clone(),
         endpoint: Some(endpoint.clone()),
-        credentials: Credentials {
+        credentials: Credentials::Keys {
             access_key_id: variable("AWS_ACCESS_KEY_ID").unwrap_or_default(),
             secret_access_key: variable("AWS_SECRET_ACCESS_KEY").unwrap_or_default(),
             session_token: variable("AWS_SESSION_TOKEN"),

@@ -31,10 +31,10 @@ pub async fn run(name: &str, bootstrap: Bootstrap, variables: Vec<(String, Strin
         Ok(config) => Prepared::new(config).await,
         Err(error) => Err(error),
     };
-    let mut me = api.register(name, &["INVOKE", "SHUTDOWN"]).await?;
     match prepared {
-        Err(error) => fail_init(&mut me, error).await,
-        Ok(prepared) => prepared.run(&mut me).await,
+        Ok(prepared) => prepared.run(&mut api.register(name, &["INVOKE", "SHUTDOWN"]).await?).await,
+        // Where INVOKE cannot be had (Managed Instances), the error must still reach Lambda.
+        Err(error) => fail_init(&mut api.register(name, &["SHUTDOWN"]).await?, error).await,
     }
 }
 
@@ -81,6 +81,10 @@ impl Prepared {
         tokio::spawn(control.serve(self.control));
         if let Err(error) = store.probe().await {
             return fail_init(me, error.into()).await;
+        }
+        if self.config.snap_start {
+            // The probe's connection must not be in the snapshot: its keys would be those of every restored sandbox.
+            store.reconnect();
         }
         tracing::debug!(sandbox = %session.sandbox(), "ready on {}", self.address);
         if let Err(error) = lambda::run(me, &session, &sources).await {

@@ -9,6 +9,8 @@ use crate::session::{Ack, Behaviour, DuplicateCheck};
 
 /// A Unix socket's path must fit `sockaddr_un`; the last bytes are left for the terminator.
 const SOCKET_PATH_BYTES: usize = 100;
+/// Where a variable of the platform comes from.
+const LAMBDA_SETS: &str = "Lambda sets it; elsewhere, set it yourself";
 
 /// Everything that the process needs to know.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct Config {
     pub require_token: bool,
     /// How transactions behave.
     pub behaviour: Behaviour,
+    /// Whether a snapshot of the sandbox is to be taken.
+    pub snap_start: bool,
     /// Where the tables are.
     pub store: StoreConfig,
 }
@@ -62,9 +66,11 @@ impl Config {
             control_socket: reader.parsed(&settings::CONTROL_SOCKET, socket_path),
             require_token: reader.flag(&settings::REQUIRE_TOKEN),
             behaviour: behaviour(&mut reader),
+            snap_start: reader.is_snap_start(),
             store: store(&mut reader, enabled),
         };
         reader.parsed(&settings::LOG, LogLevel::parse);
+        reader.refuse_managed_instances();
         match reader.finish() {
             // What switches everything off must work whatever else is wrong.
             Err(_) if disabled => Ok(config),
@@ -128,24 +134,28 @@ fn store(reader: &mut Reader, enabled: bool) -> StoreConfig {
         None => None,
         Some(_) => reader.parsed(&settings::DYNAMODB_ENDPOINT, |text| text.parse::<Endpoint>().ok().map(Some)),
     };
-    let lambda_sets = "Lambda sets it; elsewhere, set it yourself";
-    let mut platform = |name| if enabled { reader.required_variable(name, lambda_sets) } else { String::new() };
-    let region = platform("AWS_REGION");
-    let (access_key_id, secret_access_key) = (platform("AWS_ACCESS_KEY_ID"), platform("AWS_SECRET_ACCESS_KEY"));
+    let region = if enabled { reader.required_variable("AWS_REGION", LAMBDA_SETS) } else { String::new() };
+    StoreConfig { data_table, transaction_table, region, endpoint, credentials: credentials(reader, enabled), reads }
+}
+
+/// Keys, or, as Lambda does under SnapStart, where they are to be had.
+fn credentials(reader: &mut Reader, enabled: bool) -> Credentials {
+    let uri = reader.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").map(str::to_owned);
     let session_token = reader.variable("AWS_SESSION_TOKEN").map(str::to_owned);
-    StoreConfig {
-        data_table,
-        transaction_table,
-        region,
-        endpoint,
-        credentials: Credentials { access_key_id, secret_access_key, session_token },
-        reads,
+    let mut platform = |name| if enabled { reader.required_variable(name, LAMBDA_SETS) } else { String::new() };
+    match uri {
+        Some(uri) => Credentials::Container { uri, token: platform("AWS_CONTAINER_AUTHORIZATION_TOKEN") },
+        None => Credentials::Keys {
+            access_key_id: platform("AWS_ACCESS_KEY_ID"),
+            secret_access_key: platform("AWS_SECRET_ACCESS_KEY"),
+            session_token,
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Config;
+    use super::{Config, Credentials};
 
     const VALID: &[(&str, &str)] = &[
         ("AFT_DATA_TABLE", "orders"),
@@ -183,13 +193,26 @@ mod tests {
             ("AFT_CONTROL_SOCKET", "control.sock"),
             ("AFT_LOG", "loud"),
             ("AFT_TABLE", "orders"),
+            ("AWS_LAMBDA_MAX_CONCURRENCY", "16"),
         ])
         .unwrap_err();
         assert!(line.starts_with("13 fault(s)"), "{line}");
         assert_eq!(line.lines().count(), 1);
-        for name in ["AFT_DATA_TABLE is not set", "AWS_REGION is not set", "AFT_TABLE is not a setting", "\"soon\""] {
+        for name in ["AFT_DATA_TABLE is not set", "AWS_REGION is not set", "AFT_TABLE is not a setting", "managed"] {
             assert!(line.contains(name), "{name:?} in {line:?}");
         }
+    }
+
+    #[test]
+    fn under_snap_start_the_keys_are_where_lambda_says() {
+        let uri = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9001/2021-04-23/credentials");
+        let snap_start = ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start");
+        let line = read(&[snap_start, uri]).unwrap_err();
+        assert!(line.contains("AWS_CONTAINER_AUTHORIZATION_TOKEN is not set"), "{line}");
+        let none = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
+        let config = read(&[snap_start, uri, none[0], none[1], ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t")]).unwrap();
+        assert!(config.snap_start);
+        assert!(matches!(config.store.credentials, Credentials::Container { .. }));
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl<S: Store> Control<S> {
         let path = request.uri().path().to_owned();
         let reply = match (request.method(), path.as_str()) {
             (&Method::POST, control::ATTACH) => Ok(self.attach(shim)),
+            (&Method::POST, control::RESTORE) => Ok(self.restore(shim)),
             (&Method::POST, control::BEGIN) => self.begin(request).await,
             (&Method::POST, control::KNOWN) => self.known(&request).await,
             (&Method::POST, control::COMMIT) => self.commit(request).await,
@@ -116,9 +117,19 @@ impl<S: Store> Control<S> {
         shim.get_or_init(|| self.session.attach());
         document(&Attached {
             endpoint: self.endpoint.clone(),
-            token: self.token.as_ref().map(|token| token.reveal().to_owned()),
+            token: self.token.as_ref().map(|token| token.reveal()),
             sandbox: self.session.sandbox(),
         })
+    }
+
+    /// Nothing of before the snapshot counts any more: others may have been restored from the same one.
+    fn restore(&self, shim: &OnceLock<u64>) -> Reply {
+        self.session.restore();
+        if let Some(token) = &self.token {
+            token.renew(self.session.random());
+        }
+        tracing::info!(sandbox = %self.session.sandbox(), "restored from a snapshot");
+        self.attach(shim)
     }
 
     async fn begin(&self, request: Request<Incoming>) -> Result<Reply, Malformed> {

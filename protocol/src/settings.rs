@@ -73,12 +73,21 @@ settings! {
         "What in the event names its transaction, if neither its caller nor an `Idempotency-Key` does.";
     IN_PROGRESS "AFT_IN_PROGRESS", "allow", "allow or refuse",
         "Whether a duplicate may run while the first invocation still does, or is refused.";
+    NEXT_WRAPPER "AFT_NEXT_WRAPPER", "", "the absolute path of an executable file",
+        "Another wrapper: the shim starts it with the runtime's command, as `AWS_LAMBDA_EXEC_WRAPPER` would.";
+    BOOTSTRAP "AFT_BOOTSTRAP", "", "an executable file, absolute or within the function's package",
+        "OS-only runtimes: the program that the layer's `bootstrap` starts. If not set: the function's handler.";
 }
 
 /// Set by the shim for the handler: the local endpoint's base URL.
 pub const HANDLER_ENDPOINT: &str = "AFT_ENDPOINT";
 /// Set by the shim for the handler: the value of the `X-Aft-Token` header.
 pub const HANDLER_TOKEN: &str = "AFT_TOKEN";
+/// Set by the shim for the handler instead, under SnapStart: the file that holds that value, which changes with a restore.
+pub const HANDLER_TOKEN_FILE: &str = "AFT_TOKEN_FILE";
+
+/// Set by Lambda: how this sandbox came to be.
+const INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 
 /// Everything that is wrong with a process's configuration, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,9 +113,8 @@ impl Reader {
     /// error, and the default that would silently count instead may cost money.
     pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let variables: BTreeMap<_, _> = variables.into_iter().collect();
-        let known = |name: &str| {
-            ALL.iter().any(|setting| setting.name == name) || name == HANDLER_ENDPOINT || name == HANDLER_TOKEN
-        };
+        let handed = [HANDLER_ENDPOINT, HANDLER_TOKEN, HANDLER_TOKEN_FILE];
+        let known = |name: &str| ALL.iter().any(|setting| setting.name == name) || handed.contains(&name);
         let faults = variables
             .keys()
             .filter(|name| name.starts_with("AFT_") && !known(name))
@@ -170,6 +178,27 @@ impl Reader {
             "false" => Some(false),
             _ => None,
         })
+    }
+
+    /// Whether the sandbox is, or will be, a restored snapshot (SnapStart).
+    #[must_use]
+    pub fn is_snap_start(&self) -> bool {
+        self.variable(INITIALIZATION_TYPE) == Some("snap-start")
+    }
+
+    /// Notes a fault on Managed Instances, which run several invocations at once: that would be silently wrong.
+    pub fn refuse_managed_instances(&mut self) {
+        let concurrency = "AWS_LAMBDA_MAX_CONCURRENCY";
+        let initialization = self.variable(INITIALIZATION_TYPE);
+        let told = match (self.variable(concurrency), initialization) {
+            (Some(_), _) => format!("{concurrency} is set"),
+            (None, Some("lambda-managed-instances")) => format!("{INITIALIZATION_TYPE} is lambda-managed-instances"),
+            (None, _) => return,
+        };
+        self.fault(format!(
+            "{told}: managed instances run several invocations at once, which this version does not support; set \
+             AFT_ENABLED=false or use a function without a capacity provider"
+        ));
     }
 
     /// Notes a fault.

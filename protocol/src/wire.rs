@@ -155,6 +155,9 @@ impl Problem {
 pub mod control {
     /// The shim says hello: answered with [`super::Attached`].
     pub const ATTACH: &str = "/control/v1/attach";
+    /// A shim whose sandbox was restored from a snapshot says hello again, on a new connection: the extension takes a new
+    /// identity and new connections first. Answered with [`super::Attached`].
+    pub const RESTORE: &str = "/control/v1/restore";
     /// An attempt starts: takes [`super::Begin`]. `open`, or `duplicate` with the recorded response, or `mismatch`,
     /// `in-progress` with a problem document.
     pub const BEGIN: &str = "/control/v1/begin";

@@ -10,12 +10,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::conductor::{Conductor, Parts, post_init_error};
+use crate::conductor::{self, Conductor, Snapshot, post_init_error};
 use crate::config::{Bootstrap, Config};
 use crate::coordinator::Coordinator;
 use crate::error::AppError;
 use crate::orphans;
-use crate::supervisor::{Running, Supervisor};
+use crate::supervisor::{self, Running, Supervisor};
 use crate::upstream::Upstream;
 
 /// What a child is given after SIGTERM; Lambda's SIGKILL comes after 300 ms to 2 s.
@@ -27,11 +27,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// [`AppError`]; Lambda has been told, if it could be.
-pub fn run(bootstrap: Bootstrap, variables: Vec<(String, String)>, command: Vec<OsString>) -> Result<u8, AppError> {
+pub fn run(bootstrap: Bootstrap, variables: Vec<(String, String)>, arguments: &[OsString]) -> Result<u8, AppError> {
     // One thread: the death of the thread that starts a child is what the child's parent-death signal is about.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Resources)?;
     runtime.block_on(async {
-        let prepared = match Config::read(variables, command) {
+        let prepared = match Config::read(variables, arguments) {
             Ok(config) => prepare(config).await,
             Err(faults) => Err(faults.into()),
         };
@@ -62,6 +62,9 @@ async fn prepare(config: Config) -> Result<Prepared, AppError> {
     let attached = Coordinator::attach(&config.control_socket).await;
     let path = || config.control_socket.clone();
     let (coordinator, attached) = attached.map_err(|source| AppError::ExtensionUnreachable { path: path(), source })?;
+    if let (Some(file), Some(token)) = (&config.token_file, &attached.token) {
+        file.write(token).map_err(AppError::TokenFile)?;
+    }
     tracing::debug!(sandbox = %attached.sandbox, "attached; the local endpoint is {}", attached.endpoint);
     Ok(Prepared { config, coordinator, attached, sigterm, child_ended })
 }
@@ -71,12 +74,18 @@ impl Prepared {
         let Self { config, coordinator, attached, sigterm, child_ended } = self;
         let upstream = Upstream::new(config.runtime_api);
         let (outbox, inbox) = mpsc::unbounded_channel();
-        let supervisor =
-            Supervisor::new(config.command, attached, upstream.clone(), outbox.clone(), config.pass_streams);
+        let supervisor = Supervisor::new(supervisor::Parts {
+            command: config.command,
+            attached,
+            token_file: config.token_file.clone(),
+            upstream: upstream.clone(),
+            outbox: outbox.clone(),
+            pass_streams: config.pass_streams,
+        });
         let running = supervisor.running();
         tokio::spawn(orphans::reap(child_ended, running.pid()));
         let (stop, stopping) = watch::channel(false);
-        let conductor = Conductor::new(Parts {
+        let conductor = Conductor::new(conductor::Parts {
             rules: config.rules,
             policy: config.policy,
             coordinator,
@@ -84,6 +93,7 @@ impl Prepared {
             supervisor,
             outbox,
             stopping,
+            snapshot: config.token_file.map(|file| Snapshot::new(config.control_socket, file)),
         });
         tokio::select! {
             ended = conductor.run(inbox) => ended,

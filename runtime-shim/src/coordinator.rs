@@ -1,7 +1,8 @@
 //! The control API of the extension: begin, commit, abort, end, over one connection for life.
 //!
 //! The extension takes the end of the connection for the end of the shim, and aborts what was begun. So a connection that
-//! broke is not made anew: what follows fails closed, and Lambda ends a sandbox whose extension has died.
+//! broke is not made anew: what follows fails closed, and Lambda ends a sandbox whose extension has died. Only after a
+//! restore from a snapshot, when nothing can have been begun, another one takes its place.
 
 use std::io;
 use std::path::Path;
@@ -98,6 +99,18 @@ impl Coordinator {
     /// # Errors
     /// [`ControlError`] if the extension does not answer within two seconds.
     pub async fn attach(path: &Path) -> Result<(Self, Attached), ControlError> {
+        Self::connect(path, control::ATTACH).await
+    }
+
+    /// Connects after a restore from a snapshot: the extension becomes one of this sandbox's own first.
+    ///
+    /// # Errors
+    /// [`ControlError`] if the extension does not answer within two seconds.
+    pub async fn restore(path: &Path) -> Result<(Self, Attached), ControlError> {
+        Self::connect(path, control::RESTORE).await
+    }
+
+    async fn connect(path: &Path, hello: &'static str) -> Result<(Self, Attached), ControlError> {
         let until = Instant::now() + ATTACH_LIMIT;
         let stream = loop {
             match UnixStream::connect(path).await {
@@ -106,10 +119,10 @@ impl Coordinator {
                 Err(_) => sleep(ATTACH_PAUSE).await,
             }
         };
-        timeout_at(until, Self::hello(stream)).await.unwrap_or(Err(ControlError::TimedOut))
+        timeout_at(until, Self::hello(stream, hello)).await.unwrap_or(Err(ControlError::TimedOut))
     }
 
-    async fn hello(stream: UnixStream) -> Result<(Self, Attached), ControlError> {
+    async fn hello(stream: UnixStream, hello: &'static str) -> Result<(Self, Attached), ControlError> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -117,7 +130,7 @@ impl Coordinator {
             }
         });
         let mut coordinator = Self { sender };
-        let reply = coordinator.call(control::ATTACH, HeaderMap::new(), Bytes::new()).await?;
+        let reply = coordinator.call(hello, HeaderMap::new(), Bytes::new()).await?;
         let attached = serde_json::from_slice(&body(reply).await?)?;
         Ok((coordinator, attached))
     }

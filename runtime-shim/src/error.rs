@@ -27,6 +27,15 @@ pub enum AppError {
         /// Why.
         source: ControlError,
     },
+    /// The handler's token cannot be handed on.
+    #[error("the file for AFT_TOKEN_FILE cannot be written beside AFT_CONTROL_SOCKET: {0}")]
+    TokenFile(#[source] io::Error),
+    /// Lambda does not restore what it took no snapshot of.
+    #[error(
+        "AWS_LAMBDA_INITIALIZATION_TYPE is snap-start, but the Runtime API answered {0} to restore/next: without a \
+         restore this sandbox could be another's twin"
+    )]
+    NotRestored(StatusCode),
     /// The real runtime cannot be started.
     #[error("the runtime cannot be started: {0}")]
     Spawn(#[source] io::Error),
@@ -51,6 +60,8 @@ impl AppError {
         match self {
             Self::Configuration(_) => "Aft.Configuration",
             Self::ExtensionUnreachable { .. } => "Aft.ExtensionUnreachable",
+            Self::TokenFile(_) => "Aft.TokenFile",
+            Self::NotRestored(_) => "Aft.NotRestored",
             Self::Spawn(_) => "Aft.RuntimeNotStarted",
             Self::Resources(_) => "Aft.Resources",
             Self::RuntimeApi(_) | Self::NoMoreEvents(_) => "Aft.RuntimeApi",

@@ -16,6 +16,7 @@
 //! | [`message`] | what the conductor hears |
 //! | [`platform`] | the Runtime API's routes, headers and documents |
 //! | [`body`], [`relay`] | HTTP bodies; a streamed response that is passed on as it comes |
+//! | [`token_file`] | where the handler finds its token under SnapStart |
 //! | [`clock`] | the wall clock |
 //! | [`error`], [`log`] | what ends the process, and what it says |
 
@@ -39,4 +40,5 @@ pub mod proxy;
 pub mod relay;
 pub mod retry;
 pub mod supervisor;
+pub mod token_file;
 pub mod upstream;

@@ -54,6 +54,11 @@ pub enum Call {
         /// What follows.
         stream: Stream,
     },
+    /// `/restore/next`.
+    Restore {
+        /// Its headers, for Lambda's own.
+        head: Box<Head>,
+    },
     /// `/init/error`.
     InitError(Box<Post>),
 }
@@ -86,6 +91,8 @@ pub enum Message {
     },
     /// Lambda answered the poll for the next event.
     Polled(Result<Polled, UpstreamError>),
+    /// Lambda answered the wait for a restore.
+    Restored(Result<Response<Body>, UpstreamError>),
 }
 
 /// Where messages go.

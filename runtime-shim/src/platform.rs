@@ -18,6 +18,8 @@ use crate::body::Body;
 pub const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
 /// The next event.
 pub const NEXT: &str = "/2018-06-01/runtime/invocation/next";
+/// The runtime is ready for a snapshot, and waits for a restore.
+pub const RESTORE_NEXT: &str = "/2018-06-01/runtime/restore/next";
 /// The runtime could not start.
 pub const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
 
@@ -54,6 +56,12 @@ pub fn posted_error(kind: &str, message: &str) -> Bytes {
 #[must_use]
 pub fn accepted() -> Response<Body> {
     json(StatusCode::ACCEPTED, Bytes::from_static(br#"{"status":"OK"}"#))
+}
+
+/// 200: the restore has been.
+#[must_use]
+pub fn restored() -> Response<Body> {
+    json(StatusCode::OK, Bytes::from_static(b"{}"))
 }
 
 /// A refusal, in Lambda's form.

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use aft_protocol::settings::{HANDLER_ENDPOINT, HANDLER_TOKEN};
+use aft_protocol::settings::{HANDLER_ENDPOINT, HANDLER_TOKEN, HANDLER_TOKEN_FILE};
 use aft_protocol::wire::Attached;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use crate::launcher;
 use crate::message::{Generation, Message, Outbox};
 use crate::orphans;
 use crate::proxy::{Caller, Proxy};
+use crate::token_file::TokenFile;
 use crate::upstream::Upstream;
 
 /// This program; `/proc` because it may have been started by any name.
@@ -29,31 +30,36 @@ const SELF: &str = "/proc/self/exe";
 /// left behind holds its connections open.
 const LAST_CALLS: Duration = Duration::from_millis(50);
 
+/// What children are started with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The real runtime's program and arguments.
+    pub command: Vec<OsString>,
+    /// What the extension said about its endpoint.
+    pub attached: Attached,
+    /// Where they find their token, if it can change.
+    pub token_file: Option<TokenFile>,
+    /// Lambda.
+    pub upstream: Upstream,
+    /// Who hears their calls and their end.
+    pub outbox: Outbox,
+    /// `AFT_STREAMING=pass-through`.
+    pub pass_streams: bool,
+}
+
 /// Starts children.
 #[derive(Debug)]
 pub struct Supervisor {
-    command: Vec<OsString>,
-    attached: Attached,
-    upstream: Upstream,
-    outbox: Outbox,
-    pass_streams: bool,
+    parts: Parts,
     generation: Generation,
     running: watch::Sender<Option<Pid>>,
 }
 
 impl Supervisor {
-    /// Starts children with this command and what the extension said about its endpoint; with or without passing their
-    /// streamed responses on as they come.
+    /// A supervisor without a child.
     #[must_use]
-    pub fn new(
-        command: Vec<OsString>,
-        attached: Attached,
-        upstream: Upstream,
-        outbox: Outbox,
-        pass_streams: bool,
-    ) -> Self {
-        let running = watch::Sender::new(None);
-        Self { command, attached, upstream, outbox, pass_streams, generation: Generation(0), running }
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, generation: Generation(0), running: watch::Sender::new(None) }
     }
 
     /// The child that runs, for SIGTERM.
@@ -94,11 +100,12 @@ impl Supervisor {
         command
             .arg0("aft-runtime-shim")
             .args(launcher::arguments(std::process::id()))
-            .args(&self.command)
+            .args(&self.parts.command)
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
-            .env(HANDLER_ENDPOINT, &self.attached.endpoint)
+            .env(HANDLER_ENDPOINT, &self.parts.attached.endpoint)
             .env_remove(HANDLER_TOKEN)
-            .envs(self.attached.token.iter().map(|token| (HANDLER_TOKEN, token)))
+            .env_remove(HANDLER_TOKEN_FILE)
+            .envs(self.token())
             .env_remove("AWS_LAMBDA_EXEC_WRAPPER")
             .stdin(Stdio::inherit())
             .kill_on_drop(true);
@@ -107,13 +114,25 @@ impl Supervisor {
         self.running.send_replace(process.id().and_then(pid));
         let caller = Caller {
             child: self.generation,
-            outbox: self.outbox.clone(),
-            upstream: self.upstream.clone(),
-            pass_streams: self.pass_streams,
+            outbox: self.parts.outbox.clone(),
+            upstream: self.parts.upstream.clone(),
+            pass_streams: self.parts.pass_streams,
+            snap_start: self.parts.token_file.is_some(),
         };
         let proxy = Proxy::start(TcpListener::from_std(listener)?, caller.clone());
         tokio::spawn(watch_over(process, proxy, caller, self.running.clone()));
         Ok(())
+    }
+}
+
+impl Supervisor {
+    /// The variable by which a child finds its token, if it needs one.
+    fn token(&self) -> Option<(&'static str, OsString)> {
+        let token = self.parts.attached.token.as_ref()?;
+        Some(match &self.parts.token_file {
+            Some(file) => (HANDLER_TOKEN_FILE, file.path().into()),
+            None => (HANDLER_TOKEN, token.into()),
+        })
     }
 }
 

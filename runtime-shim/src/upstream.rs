@@ -104,6 +104,11 @@ impl Upstream {
         Self { inner: Arc::new(Inner { authority, host, idle: Mutex::default() }) }
     }
 
+    /// Keeps none of the connections that there are.
+    pub fn forget_connections(&self) {
+        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Waits, without a limit, for the next event.
     ///
     /// # Errors

@@ -96,6 +96,10 @@ fn injected(kind: ErrorKind, when: &str) -> StoreError {
 }
 
 impl<S: Store> Store for Faulty<S> {
+    fn reconnect(&self) {
+        self.inner.reconnect();
+    }
+
     async fn probe(&self) -> Result<(), StoreError> {
         self.run(Call::Probe, self.inner.probe()).await
     }

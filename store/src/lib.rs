@@ -64,6 +64,10 @@ pub trait Store: Send + Sync + 'static {
     /// Whether the tables are there and can be used; warms the connection.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Drops every connection and every cached credential: those that a snapshot holds are not this sandbox's. The next
+    /// call makes new ones. To be called while nothing is under way.
+    fn reconnect(&self) {}
+
     /// The heads of `keys`, [`Head::absent`] for keys never written: one entry a key. Each head is a consistent
     /// snapshot of one item; the set of them is not. One round trip up to 100 keys.
     fn heads(&self, keys: &BTreeSet<Key>) -> impl Future<Output = Result<BTreeMap<Key, Head>, StoreError>> + Send;

@@ -14,7 +14,7 @@ async fn store_at(endpoint: String, tables: &str) -> DynamoDb {
         transaction_table: format!("{tables}-transactions"),
         region: "us-east-1".to_owned(),
         endpoint: Some(endpoint.parse().expect("an engine has an endpoint")),
-        credentials: Credentials {
+        credentials: Credentials::Keys {
             access_key_id: "local".to_owned(),
             secret_access_key: "local".to_owned(),
             session_token: None,

@@ -48,7 +48,7 @@ impl World {
             transaction_table: transaction_table.clone(),
             region: "us-east-1".to_owned(),
             endpoint: Some(endpoint.parse().expect("DynamoDB Local has an endpoint")),
-            credentials: Credentials {
+            credentials: Credentials::Keys {
                 access_key_id: "local".to_owned(),
                 secret_access_key: "local".to_owned(),
                 session_token: None,

@@ -18,7 +18,7 @@ fn store(engine: &Embedded, data_table: &str, transaction_table: &str) -> Dynamo
         transaction_table: transaction_table.to_owned(),
         region: "us-east-1".to_owned(),
         endpoint: Some(engine.endpoint().parse().expect("the engine has an endpoint")),
-        credentials: Credentials {
+        credentials: Credentials::Keys {
             access_key_id: "local".to_owned(),
             secret_access_key: "local".to_owned(),
             session_token: None,

@@ -5,6 +5,8 @@
 //! headers). The same rules as AWS's own secrets agent. A `Content-Length` beside a `Transfer-Encoding` is dropped by hyper
 //! (RFC 9112, section 6.3) before it can be seen here.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use aft_protocol::wire::{ErrorCode, header as aft};
 use aft_store::Store;
 use hyper::Request;
@@ -14,22 +16,31 @@ use subtle::ConstantTimeEq;
 use super::Endpoint;
 use super::reply::Refused;
 
-/// The handler's secret.
+/// The handler's secret. Clones share it.
 #[derive(Clone)]
-pub struct Token(String);
+pub struct Token(Arc<RwLock<String>>);
 
 impl Token {
     /// A secret from 128 random bits.
     #[must_use]
     pub fn from_random(bits: u128) -> Self {
-        Self(format!("{bits:032x}"))
+        Self(Arc::new(RwLock::new(text(bits))))
+    }
+
+    /// Another secret takes this one's place.
+    pub fn renew(&self, bits: u128) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = text(bits);
     }
 
     /// The header's text.
     #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
+    pub fn reveal(&self) -> String {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn text(bits: u128) -> String {
+    format!("{bits:032x}")
 }
 
 /// Whether a request may be answered.
@@ -68,10 +79,11 @@ fn is_forwarding(name: &str) -> bool {
 }
 
 fn authorised(headers: &HeaderMap, token: &Token) -> Result<(), Refused> {
-    let remedy = "send the environment variable AFT_TOKEN of the handler as the header X-Aft-Token";
+    let remedy = "send the environment variable AFT_TOKEN of the handler (under SnapStart: what the file AFT_TOKEN_FILE \
+                  holds now) as the header X-Aft-Token";
     match headers.get(aft::TOKEN) {
         None => Err(Refused::new(ErrorCode::TokenMissing, format!("there is no token: {remedy}"))),
-        Some(given) if bool::from(given.as_bytes().ct_eq(token.0.as_bytes())) => Ok(()),
+        Some(given) if bool::from(given.as_bytes().ct_eq(token.reveal().as_bytes())) => Ok(()),
         Some(_) => Err(Refused::new(ErrorCode::TokenWrong, format!("the token is not this sandbox's: {remedy}"))),
     }
 }

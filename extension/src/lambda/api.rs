@@ -1,6 +1,7 @@
 //! The calls of the Extensions API (2020-01-01), on plain hyper: see `docs/adr/0001-plain-hyper-for-the-extensions-api.md`.
 
 use std::io;
+use std::time::Duration;
 
 use aft_protocol::id::RequestId;
 use bytes::Bytes;
@@ -11,11 +12,16 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 
 const REGISTER: &str = "/2020-01-01/extension/register";
 const NEXT: &str = "/2020-01-01/extension/event/next";
 const INIT_ERROR: &str = "/2020-01-01/extension/init/error";
 const EXIT_ERROR: &str = "/2020-01-01/extension/exit/error";
+
+/// How often `event/next` is tried in a row, and with which pause.
+const NEXT_TRIES: u32 = 20;
+const NEXT_PAUSE: Duration = Duration::from_millis(50);
 
 const IDENTIFIER: &str = "lambda-extension-identifier";
 const ERROR_TYPE: &str = "lambda-extension-function-error-type";
@@ -170,13 +176,30 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Waits for the next event; no time limit.
+    /// Waits for the next event; no time limit. A connection that broke meanwhile (while the sandbox was frozen, say) is
+    /// made anew: to ask again is harmless.
     ///
     /// # Errors
     /// [`ApiError`].
     pub async fn next(&mut self) -> Result<Event, ApiError> {
-        let request = Request::builder().uri(NEXT).header(IDENTIFIER, &self.identifier);
-        let (_, body) = self.api.call("event/next", request, Bytes::new()).await?;
+        let mut tries = 0;
+        let body = loop {
+            let started = Instant::now();
+            let request = Request::builder().uri(NEXT).header(IDENTIFIER, &self.identifier);
+            let error = match self.api.call("event/next", request, Bytes::new()).await {
+                Ok((_, body)) => break body,
+                Err(error) => error,
+            };
+            // A connection that broke after a long wait says nothing about the next one.
+            tries = if started.elapsed() > NEXT_PAUSE * NEXT_TRIES { 1 } else { tries + 1 };
+            // Lambda refuses a second call until it has noticed the end of the first.
+            let may_pass = tries > 1 || matches!(error, ApiError::Broken { .. } | ApiError::Unreachable { .. });
+            if !may_pass || tries >= NEXT_TRIES {
+                return Err(error);
+            }
+            tracing::debug!("{error}; trying again");
+            sleep(NEXT_PAUSE).await;
+        };
         let what = |error: serde_json::Error| ApiError::Malformed { call: "event/next", what: error.to_string() };
         let event: EventDocument = serde_json::from_slice(&body).map_err(what)?;
         Ok(if event.event_type.eq_ignore_ascii_case("invoke") {

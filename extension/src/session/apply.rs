@@ -93,7 +93,7 @@ impl<S: Store> Session<S> {
     pub(super) fn start_apply(&self, record: Arc<CommitRecord>) -> Progress {
         let (done, progress) = watch::channel(None);
         let session = self.clone();
-        let is_own = record.sandbox == self.inner.sandbox;
+        let is_own = record.sandbox == self.sandbox();
         if is_own {
             self.inner.applies.own().unapplied = Some(Arc::clone(&record));
         }

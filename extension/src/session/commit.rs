@@ -171,7 +171,7 @@ impl<S: Store> Session<S> {
             response,
             fingerprint: identity.fingerprint,
             origin: identity.origin,
-            sandbox: self.inner.sandbox,
+            sandbox: self.sandbox(),
             applied_through: self.inner.applies.through(),
             expires_at_seconds: now.as_micros() / 1_000_000 + self.inner.behaviour.retention_seconds,
         }

@@ -121,7 +121,8 @@ struct Inner<S> {
     store: S,
     behaviour: Behaviour,
     sources: Sources,
-    sandbox: SandboxId,
+    /// Changes with a restore.
+    sandbox: Mutex<SandboxId>,
     clock: Mutex<Clock>,
     state: Mutex<State>,
     /// Counts changes of `state` that somebody may wait for.
@@ -150,7 +151,7 @@ impl<S: Store> Session<S> {
                 store,
                 behaviour,
                 sources,
-                sandbox,
+                sandbox: Mutex::new(sandbox),
                 clock: Mutex::default(),
                 state: Mutex::default(),
                 changed: watch::Sender::new(0),
@@ -162,7 +163,25 @@ impl<S: Store> Session<S> {
     /// This sandbox.
     #[must_use]
     pub fn sandbox(&self) -> SandboxId {
-        self.inner.sandbox
+        *self.inner.sandbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// 128 random bits.
+    #[must_use]
+    pub fn random(&self) -> u128 {
+        self.inner.sources.random()
+    }
+
+    /// This sandbox was restored from a snapshot, as others may be: it becomes one of its own, and talks to the store over
+    /// connections of its own. Nothing was begun or committed before a snapshot; if anything was, it is aborted.
+    pub fn restore(&self) {
+        let open: Vec<_> = self.change(|state| state.open.drain().map(|(_, open)| open).collect());
+        for open in open {
+            open.attempt().close();
+        }
+        let sandbox = SandboxId::from_bits(self.random());
+        *self.inner.sandbox.lock().unwrap_or_else(PoisonError::into_inner) = sandbox;
+        self.inner.store.reconnect();
     }
 
     /// A shim has arrived; from now on invocations wait for it. Returns its number, for [`Self::detach`].

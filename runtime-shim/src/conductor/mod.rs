@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | messages: calls and ends of the child, events of Lambda |
 //! | `open.rs` | the invocation that is open, and what is kept for it |
+//! | `restore.rs` | SnapStart: everything anew after a restore |
 //! | `effects.rs` | what each state of the machine asks for |
 //! | `report.rs` | the answer that Lambda gets |
 //! | `stream.rs` | responses that are passed on as they come |
@@ -14,6 +15,7 @@
 mod effects;
 mod open;
 mod report;
+mod restore;
 mod stream;
 
 use std::process::ExitStatus;
@@ -36,6 +38,8 @@ use crate::retry::Policy;
 use crate::supervisor::Supervisor;
 use crate::upstream::{Head, Polled, Post, Upstream, UpstreamError, own_head};
 use open::Open;
+
+pub use restore::Snapshot;
 
 /// The child, as far as its calls tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub struct Conductor {
     /// Children that died in a row without having taken an event.
     idle_deaths: u32,
     polling: bool,
+    /// If this sandbox is restored from a snapshot: how far that is.
+    snapshot: Option<Snapshot>,
     /// Lambda's last answer to `/next` was an error: it is ending the sandbox.
     refused: Option<StatusCode>,
     waiting: Option<Waiting>,
@@ -101,6 +107,8 @@ pub struct Parts {
     pub outbox: Outbox,
     /// True once the process is to end.
     pub stopping: watch::Receiver<bool>,
+    /// If this sandbox is restored from a snapshot.
+    pub snapshot: Option<Snapshot>,
 }
 
 impl Conductor {
@@ -115,6 +123,7 @@ impl Conductor {
             supervisor: parts.supervisor,
             outbox: parts.outbox,
             stopping: parts.stopping,
+            snapshot: parts.snapshot,
             child: Child::Down,
             started: Instant::now(),
             pace: Pace::default(),
@@ -172,6 +181,7 @@ impl Conductor {
             Message::Exited { child, status } if self.supervisor.newest() == child => self.exited(status).await,
             Message::Streamed { .. } | Message::Exited { .. } => Ok(None),
             Message::Polled(polled) => self.polled(polled).await,
+            Message::Restored(answer) => self.restored(answer).await.map(|()| None),
         }
     }
 
@@ -240,6 +250,7 @@ impl Conductor {
                 }
                 None => self.ended(ending, *head, body, reply).await?,
             },
+            Call::Restore { head } => self.restore_asked(*head, reply),
             Call::InitError(post) => self.init_failed(*post, reply).await,
         }
         Ok(())
@@ -366,6 +377,9 @@ impl Conductor {
 
     /// Asks Lambda for the next event, in the name of the child that waits for it, if one does.
     fn poll(&mut self) {
+        if self.awaits_restore() {
+            return self.restore_unasked();
+        }
         if self.polling {
             return;
         }

@@ -5,6 +5,7 @@
 //! | `next.rs` | the next event, or the same one again |
 //! | `response.rs` | the handler's response |
 //! | `error.rs` | the handler's error |
+//! | `restore.rs` | the wait for a restore, under SnapStart |
 //! | `init_error.rs` | the runtime could not start |
 //! | `passthrough.rs` | everything else, untouched |
 //!
@@ -15,6 +16,7 @@ mod init_error;
 mod next;
 mod passthrough;
 mod response;
+mod restore;
 
 use aft_protocol::id::RequestId;
 use aft_protocol::limits;
@@ -43,6 +45,8 @@ pub struct Caller {
     pub upstream: Upstream,
     /// `AFT_STREAMING=pass-through`.
     pub pass_streams: bool,
+    /// Whether the sandbox is restored from a snapshot.
+    pub snap_start: bool,
 }
 
 /// A call that is not to be answered: its connection is closed.
@@ -73,6 +77,8 @@ impl Caller {
             Route::Next => next::answer(&self, request).await,
             Route::Response(named) => response::answer(&self, named, request).await,
             Route::Error(named) => error::answer(&self, named, request).await,
+            Route::Restore if self.snap_start => restore::answer(&self, request).await,
+            Route::Restore => passthrough::answer(&self, request).await,
             Route::InitError => init_error::answer(&self, request).await,
             Route::UnknownOfInvocation => {
                 let message = format!(
@@ -94,6 +100,7 @@ enum Route {
     Next,
     Response(RequestId),
     Error(RequestId),
+    Restore,
     InitError,
     UnknownOfInvocation,
     Other,
@@ -103,6 +110,9 @@ impl Route {
     fn of(method: &Method, path: &str) -> Self {
         if *method == Method::GET && path == platform::NEXT {
             return Self::Next;
+        }
+        if *method == Method::GET && path == platform::RESTORE_NEXT {
+            return Self::Restore;
         }
         if *method == Method::POST && path == platform::INIT_ERROR {
             return Self::InitError;
@@ -198,7 +208,8 @@ mod tests {
             (Method::POST, "/2018-06-01/runtime/invocation/next", Route::UnknownOfInvocation),
             (Method::POST, "//2018-06-01/runtime/invocation/r-1/response", Route::UnknownOfInvocation),
             (Method::GET, "/2030-01-01/runtime/invocation/next", Route::UnknownOfInvocation),
-            (Method::GET, "/2018-06-01/runtime/restore/next", Route::Other),
+            (Method::GET, "/2018-06-01/runtime/restore/next", Route::Restore),
+            (Method::POST, "/2018-06-01/runtime/restore/error", Route::Other),
             (Method::PUT, "/2022-07-01/telemetry", Route::Other),
         ] {
             assert_eq!(Route::of(&method, path), route, "{method} {path}");

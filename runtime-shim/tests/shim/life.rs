@@ -1,5 +1,9 @@
 //! The life of the process: what fails its start, what ends it, and what it takes with it.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use rustix::process::Signal;
 
 use super::support::world::{NEXT, World, directory, lambda, shim};
@@ -64,6 +68,75 @@ async fn switched_off_it_becomes_the_command() {
     let output = soon("the command's end", process.wait_with_output()).await.unwrap();
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{pid} 127.0.0.1:9\n"));
+}
+
+/// A shell script of this test's own.
+fn script(directory: &Path, name: &str, lines: &str) -> String {
+    let path = directory.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn another_wrapper_comes_between_the_shim_and_the_runtime() {
+    let directory = directory();
+    let wrapper = script(&directory, "wrapper", "SET_BY_THE_OTHER_WRAPPER=yes exec \"$@\"");
+    let mut world = World::start(&[("AFT_NEXT_WRAPPER", &wrapper)]).await;
+    let (runtime, _) = world.delivered("r-1", b"{}").await;
+    assert_eq!(runtime.environment["SET_BY_THE_OTHER_WRAPPER"], "yes");
+    assert_ne!(runtime.api(), "", "the runtime talks to the shim");
+    // Started again, it is behind the wrapper again.
+    runtime.die("KILL").await;
+    world.abort(1).await.outcome("aborted");
+    let runtime = world.runtime().await;
+    assert_eq!(runtime.environment["SET_BY_THE_OTHER_WRAPPER"], "yes");
+    world.begin(2).await.outcome("open");
+    world.received(runtime.next()).await;
+    world.succeed(&runtime, "r-1", 2).await;
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn a_wrapper_that_is_not_there_fails_the_init_in_one_line() {
+    let (told, code, log) = fails_to_start(&[("AFT_NEXT_WRAPPER", "/nowhere/wrapper")], &["sh"]).await;
+    assert_eq!(told.header("lambda-runtime-function-error-type"), "Aft.Configuration");
+    let expected = "1 fault(s) in the configuration: AFT_NEXT_WRAPPER: /nowhere/wrapper is not there";
+    assert_eq!(told.json()["errorMessage"], expected);
+    assert_eq!(code, Some(1));
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_bootstrap_without_a_program_fails_the_init_in_one_line() {
+    let settings = [("LAMBDA_TASK_ROOT", "/nowhere"), ("_HANDLER", "app.handler")];
+    let (told, code, log) = fails_to_start(&settings, &["--bootstrap"]).await;
+    let message = told.json()["errorMessage"].as_str().unwrap().to_owned();
+    assert!(message.contains("/nowhere/app.handler is not there") && message.contains("AFT_BOOTSTRAP"), "{message}");
+    assert_eq!((code, message.lines().count()), (Some(1), 1), "{log}");
+}
+
+#[tokio::test]
+async fn managed_instances_fail_the_init_in_one_line() {
+    let settings = [("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")];
+    let (told, code, log) = fails_to_start(&settings, &["sh"]).await;
+    let message = told.json()["errorMessage"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("1 fault(s)") && message.contains("managed instances run several"), "{message}");
+    assert_eq!((code, log.lines().count()), (Some(1), 1), "{log}");
+}
+
+/// Also as the layer's `bootstrap`, and with another wrapper; whatever else is wrong.
+#[tokio::test]
+async fn switched_off_it_becomes_what_it_would_have_started() {
+    let directory = directory();
+    let wrapper = script(&directory, "wrapper", "echo wrapped; exec \"$@\"");
+    script(&directory, "main", "echo $AFT_ENDPOINT$AWS_LAMBDA_RUNTIME_API");
+    let mut process = shim("127.0.0.1:9");
+    process.envs([("AFT_ENABLED", "false"), ("AFT_NEXT_WRAPPER", &wrapper), ("_HANDLER", "main"), ("AFT_PORT", "x")]);
+    process.env("LAMBDA_TASK_ROOT", &directory).arg("--bootstrap").stdout(std::process::Stdio::piped());
+    let output = soon("the command's end", process.spawn().unwrap().wait_with_output()).await.unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "wrapped\n127.0.0.1:9\n");
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[tokio::test]

@@ -13,5 +13,6 @@ mod limits;
 mod live;
 mod passthrough;
 mod refusals;
+mod snap_start;
 mod streaming;
 mod support;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -21,6 +21,8 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
+
+use super::credentials::Credentials;
 
 /// How long the parts of one request may take. Those of production are [`TimeLimits::default`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,23 +117,6 @@ impl Endpoint {
     }
 }
 
-/// AWS credentials, as Lambda hands them to a function's environment.
-#[derive(Clone)]
-pub struct Credentials {
-    /// `AWS_ACCESS_KEY_ID`.
-    pub access_key_id: String,
-    /// `AWS_SECRET_ACCESS_KEY`.
-    pub secret_access_key: String,
-    /// `AWS_SESSION_TOKEN`.
-    pub session_token: Option<String>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
-    }
-}
-
 /// DynamoDB's read consistency (R-READ-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReadConsistency {
@@ -148,23 +133,43 @@ impl ReadConsistency {
     }
 }
 
+/// The SDK's client, which can be made anew: with new connections, and with credentials asked for again.
+pub(super) struct Clients {
+    make: Box<dyn Fn() -> Client + Send + Sync>,
+    current: RwLock<Client>,
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").finish_non_exhaustive()
+    }
+}
+
+impl Clients {
+    pub(super) fn new(make: impl Fn() -> Client + Send + Sync + 'static) -> Self {
+        Self { current: RwLock::new(make()), make: Box::new(make) }
+    }
+
+    pub(super) fn current(&self) -> Client {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Drops the client, and with it what it keeps.
+    pub(super) fn renew(&self) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = (self.make)();
+    }
+}
+
 pub(super) fn client(config: &Config, limits: &TimeLimits, http: SharedHttpClient) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(limits.connect)
         .read_timeout(limits.answer)
         .operation_attempt_timeout(limits.request)
         .build();
-    let credentials = aws_sdk_dynamodb::config::Credentials::new(
-        &config.credentials.access_key_id,
-        &config.credentials.secret_access_key,
-        config.credentials.session_token.clone(),
-        None,
-        "caller",
-    );
     let mut sdk = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(config.region.clone()))
-        .credentials_provider(credentials)
+        .credentials_provider(config.credentials.provider())
         .http_client(http)
         .timeout_config(timeouts)
         // Off: see the head of `mod.rs`.
@@ -175,8 +180,11 @@ pub(super) fn client(config: &Config, limits: &TimeLimits, http: SharedHttpClien
     Client::from_conf(sdk.build())
 }
 
-pub(super) fn http_client(config: &Config) -> SharedHttpClient {
-    let plain = config.endpoint.as_ref().is_some_and(Endpoint::is_plain);
+pub(super) fn is_plain(config: &Config) -> bool {
+    config.endpoint.as_ref().is_some_and(Endpoint::is_plain)
+}
+
+pub(super) fn http_client(plain: bool) -> SharedHttpClient {
     SharedHttpClient::new(LazyHttpClient { plain, connector: OnceLock::new() })
 }
 
@@ -222,7 +230,7 @@ fn bundled_roots() -> TrustStore {
 
 #[cfg(test)]
 mod tests {
-    use super::{Credentials, Endpoint};
+    use super::Endpoint;
 
     #[test]
     fn an_endpoint_is_scheme_host_and_port() {
@@ -243,17 +251,6 @@ mod tests {
         ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn secrets_stay_out_of_logs() {
-        let credentials = Credentials {
-            access_key_id: "AKIA".to_owned(),
-            secret_access_key: "s3cret".to_owned(),
-            session_token: Some("t0ken".to_owned()),
-        };
-        let text = format!("{credentials:?}");
-        assert!(text.contains("AKIA") && !text.contains("s3cret") && !text.contains("t0ken"), "{text}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`client`] | how to reach DynamoDB: configuration, time limits, TLS; nothing heavy before the first request |
+//! | `credentials` | who asks: keys, or where they are to be had |
 //! | `error` | what a failed request means, for whom, and what to do about it |
 //! | `attribute` | reading items attribute by attribute, with faults that name the attribute |
 //! | `head_item` | heads: the data table's layout and the update that moves one |
@@ -17,6 +18,7 @@
 mod attribute;
 mod claim_item;
 pub mod client;
+mod credentials;
 mod error;
 mod head_item;
 mod record_item;
@@ -41,11 +43,14 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
 use attribute::{Item, Malformed};
+use client::Clients;
 use record_item::{Part, Partial};
 use request::Written;
 use tables::{Role, Table};
 
-pub use client::{Config, Credentials, Endpoint, InvalidEndpoint, ReadConsistency, TimeLimits};
+pub use credentials::Credentials;
+
+pub use client::{Config, Endpoint, InvalidEndpoint, ReadConsistency, TimeLimits};
 
 /// Chunks written at the same time. Each is held as bytes and as JSON: about 1 MB.
 const CHUNKS_PER_WRITE: usize = 4;
@@ -55,7 +60,7 @@ const CHUNKS_PER_READ: usize = 16;
 /// Heads and commit records in two DynamoDB tables. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct DynamoDb {
-    client: Client,
+    clients: Arc<Clients>,
     data: Arc<Table>,
     transactions: Arc<Table>,
     reads: ReadConsistency,
@@ -71,19 +76,32 @@ impl DynamoDb {
     /// The same with other time limits, for engines on busy machines.
     #[must_use]
     pub fn with_time_limits(config: &Config, limits: &TimeLimits) -> Self {
-        Self::with_http_client(config, limits, client::http_client(config))
+        let plain = client::is_plain(config);
+        Self::over(config, limits, move || client::http_client(plain))
     }
 
     /// The same over another HTTP client, for fault injection and simulation.
     #[must_use]
     pub fn with_http_client(config: &Config, limits: &TimeLimits, http: SharedHttpClient) -> Self {
+        Self::over(config, limits, move || http.clone())
+    }
+
+    fn over(config: &Config, limits: &TimeLimits, http: impl Fn() -> SharedHttpClient + Send + Sync + 'static) -> Self {
         let place: Arc<str> = config.place().into();
+        let make = {
+            let (config, limits) = (config.clone(), *limits);
+            move || client::client(&config, &limits, http())
+        };
         Self {
-            client: client::client(config, limits, http),
+            clients: Arc::new(Clients::new(make)),
             data: Arc::new(Table::new(Role::Data, &config.data_table, &place)),
             transactions: Arc::new(Table::new(Role::Transactions, &config.transaction_table, &place)),
             reads: config.reads,
         }
+    }
+
+    fn client(&self) -> Client {
+        self.clients.current()
     }
 
     /// Decodes a record's own item and fetches the chunks that it names.
@@ -108,6 +126,10 @@ impl DynamoDb {
 }
 
 impl Store for DynamoDb {
+    fn reconnect(&self) {
+        self.clients.renew();
+    }
+
     async fn probe(&self) -> Result<(), StoreError> {
         self.probe_tables().await
     }

@@ -54,7 +54,7 @@ impl DynamoDb {
     }
 
     async fn get(&self, table: &Table, key: Item, reads: ReadConsistency) -> Result<Option<Item>, StoreError> {
-        let request = self.client.get_item().table_name(table.name()).set_key(Some(key));
+        let request = self.client().get_item().table_name(table.name()).set_key(Some(key));
         let answer = request.consistent_read(reads.is_strong()).send().await;
         Ok(answer.map_err(|error| table.failure("GetItem", error))?.item)
     }
@@ -71,7 +71,7 @@ impl DynamoDb {
             let asked = keys.len();
             let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(reads.is_strong()).build();
             let request = request.map_err(|error| table.incomplete("BatchGetItem", error))?;
-            let answer = self.client.batch_get_item().request_items(table.name(), request).send().await;
+            let answer = self.client().batch_get_item().request_items(table.name(), request).send().await;
             let answer = answer.map_err(|error| table.failure("BatchGetItem", error))?;
             items.extend(answer.responses.into_iter().flatten().flat_map(|(_, items)| items));
             keys = answer.unprocessed_keys.into_iter().flatten().flat_map(|(_, rest)| rest.keys).collect();
@@ -84,7 +84,7 @@ impl DynamoDb {
 
     /// Writes an item, whatever was there.
     pub(super) async fn put(&self, table: &Table, item: Item) -> Result<(), StoreError> {
-        let request = self.client.put_item().table_name(table.name()).set_item(Some(item));
+        let request = self.client().put_item().table_name(table.name()).set_item(Some(item));
         request.send().await.map_err(|error| table.failure("PutItem", error))?;
         Ok(())
     }
@@ -97,7 +97,7 @@ impl DynamoDb {
         condition: &'static str,
         values: Option<Item>,
     ) -> Result<Written, StoreError> {
-        let request = self.client.put_item().table_name(table.name()).set_item(Some(item));
+        let request = self.client().put_item().table_name(table.name()).set_item(Some(item));
         let request = request
             .condition_expression(condition)
             .set_expression_attribute_values(values)
@@ -113,7 +113,7 @@ impl DynamoDb {
 
     /// Updates an item if the condition holds.
     pub(super) async fn update(&self, table: &Table, key: Item, update: Update) -> Result<Written, StoreError> {
-        let request = self.client.update_item().table_name(table.name()).set_key(Some(key));
+        let request = self.client().update_item().table_name(table.name()).set_key(Some(key));
         let request = request
             .update_expression(update.expression)
             .set_expression_attribute_values(Some(update.values))

@@ -113,7 +113,8 @@ impl DynamoDb {
     }
 
     async fn create_table(&self, table: &Table) -> Result<(), StoreError> {
-        let mut request = self.client.create_table().table_name(table.name()).billing_mode(BillingMode::PayPerRequest);
+        let mut request =
+            self.client().create_table().table_name(table.name()).billing_mode(BillingMode::PayPerRequest);
         for (name, kind) in table.role.key().iter().zip([KeyType::Hash, KeyType::Range]) {
             let attribute = AttributeDefinition::builder().attribute_name(*name).attribute_type(ScalarAttributeType::S);
             let key = KeySchemaElement::builder().attribute_name(*name).key_type(kind);
@@ -135,9 +136,9 @@ impl DynamoDb {
     async fn enable_ttl(&self, table: &Table) -> Result<(), StoreError> {
         let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(TTL_ATTRIBUTE).build();
         let ttl = ttl.map_err(|error| table.incomplete("UpdateTimeToLive", error))?;
-        let request = self.client.update_time_to_live().table_name(table.name()).time_to_live_specification(ttl);
+        let request = self.client().update_time_to_live().table_name(table.name()).time_to_live_specification(ttl);
         let Err(refusal) = request.send().await else { return Ok(()) };
-        let described = self.client.describe_time_to_live().table_name(table.name()).send().await;
+        let described = self.client().describe_time_to_live().table_name(table.name()).send().await;
         let described = described.map_err(|error| table.failure("DescribeTimeToLive", error))?;
         match described.time_to_live_description.and_then(|description| description.time_to_live_status) {
             Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) => Ok(()),

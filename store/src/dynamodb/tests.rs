@@ -30,7 +30,7 @@ fn config(endpoint: &str) -> Config {
         transaction_table: "orders-transactions".to_owned(),
         region: "eu-central-1".to_owned(),
         endpoint: Some(endpoint.parse().unwrap()),
-        credentials: Credentials {
+        credentials: Credentials::Keys {
             access_key_id: "id".to_owned(),
             secret_access_key: "secret".to_owned(),
             session_token: Some("token".to_owned()),

@@ -21,7 +21,14 @@ use super::{Answer, soon};
 pub const STAGE: &str = "SHIM_TEST_STAGE";
 /// The arguments that make this binary a runtime.
 pub const ARGUMENTS: [&str; 3] = ["--exact", "support::runtime::runtime_process", "--nocapture"];
-const SHOWN: [&str; 4] = ["AWS_LAMBDA_RUNTIME_API", "AFT_ENDPOINT", "AFT_TOKEN", "AWS_LAMBDA_EXEC_WRAPPER"];
+const SHOWN: [&str; 6] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "AFT_ENDPOINT",
+    "AFT_TOKEN",
+    "AFT_TOKEN_FILE",
+    "AWS_LAMBDA_EXEC_WRAPPER",
+    "SET_BY_THE_OTHER_WRAPPER",
+];
 
 /// Not a test: the runtime process itself.
 #[test]
@@ -137,6 +144,13 @@ impl Runtime {
         let api = self.api();
         let request = Request::get("/2018-06-01/runtime/invocation/next").header("User-Agent", "test-runtime/1");
         let request = request.body(Full::<Bytes>::default()).unwrap();
+        tokio::spawn(async move { call(&api, request).await.unwrap() })
+    }
+
+    /// Says that it is ready for a snapshot, and goes on.
+    pub fn restore(&self) -> JoinHandle<Answer> {
+        let request = Request::get("/2018-06-01/runtime/restore/next").body(Full::<Bytes>::default()).unwrap();
+        let api = self.api();
         tokio::spawn(async move { call(&api, request).await.unwrap() })
     }
 

@@ -88,8 +88,10 @@ impl World {
         let listener = UnixListener::bind(&socket).unwrap();
         let (heard, extension) = mpsc::unbounded_channel();
         let extension_task = tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            call::serve(stream, heard, false).await;
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(call::serve(stream, heard.clone(), false));
+            }
         });
         let stage = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut command = shim(api);
@@ -110,12 +112,16 @@ impl World {
             }
         });
         let mut world = Self { log, lambda, extension, extension_task, lambda_task, stage, shim, directory };
-        let attach = world.control("/control/v1/attach").await;
-        let sandbox = "0".repeat(26);
-        let attached =
-            serde_json::json!({ "endpoint": "http://127.0.0.1:7321", "token": "secret", "sandbox": sandbox });
-        attach.answer(200, &[("Content-Type", "application/json")], attached.to_string());
+        world.greet("/control/v1/attach", "secret").await;
         world
+    }
+
+    /// The extension answers the shim's hello.
+    pub async fn greet(&mut self, path: &str, token: &str) {
+        let hello = self.control(path).await;
+        let sandbox = "0".repeat(26);
+        let attached = serde_json::json!({ "endpoint": "http://127.0.0.1:7321", "token": token, "sandbox": sandbox });
+        hello.answer(200, &[("Content-Type", "application/json")], attached.to_string());
     }
 
     /// The next runtime process that the shim starts.
