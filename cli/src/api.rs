@@ -1,5 +1,6 @@
 //! What the Runtime API and the Extensions API of a sandbox share: one listener, one state, one form of error.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::lifecycle::{CallRefusal, Lifecycle};
 use crate::watched::Watched;
-use crate::{extensions_api, runtime_api};
+use crate::{clock, extensions_api, runtime_api};
 
 /// The one version that there is of a function here.
 pub(crate) const VERSION: &str = "$LATEST";
@@ -29,11 +30,33 @@ pub(crate) struct Function {
     pub(crate) handler: String,
 }
 
+/// The keys that a sandbox asks for under SnapStart, where its environment holds none.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    /// What they are asked for with.
+    pub(crate) token: String,
+    pub(crate) document: serde_json::Value,
+}
+
+impl Credentials {
+    /// The keys among these variables, under a new token.
+    pub(crate) fn new(variables: &BTreeMap<String, String>) -> Self {
+        let document = json!({
+            "AccessKeyId": variables.get("AWS_ACCESS_KEY_ID"),
+            "SecretAccessKey": variables.get("AWS_SECRET_ACCESS_KEY"),
+            "Token": variables.get("AWS_SESSION_TOKEN"),
+        });
+        Self { token: clock::uuid(), document }
+    }
+}
+
 /// What every call of either API works on.
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) lifecycle: Arc<Watched<Lifecycle>>,
     pub(crate) function: Function,
+    /// Under SnapStart only.
+    pub(crate) credentials: Option<Credentials>,
 }
 
 /// The listener of one sandbox's life; it takes no more connections once dropped.

@@ -31,7 +31,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 The request header X-Amzn-RequestId chooses an invocation's request id: send one id twice to see what AFT makes of a
-duplicate. Nothing is frozen between invocations, and memory is not limited.")]
+duplicate. Memory is not limited.")]
 pub struct LocalArguments {
     /// The function's name.
     #[arg(long, default_value = "function")]
@@ -45,6 +45,12 @@ pub struct LocalArguments {
     /// How long an invocation may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub timeout: u64,
+    /// Freeze a sandbox while it has nothing to do, as Lambda does (SIGSTOP: not with a debugger attached).
+    #[arg(long)]
+    pub freeze: bool,
+    /// Start sandboxes as under SnapStart: initialise, freeze, restore.
+    #[arg(long)]
+    pub snap_start: bool,
     /// The memory size that the function is told.
     #[arg(long, value_name = "MB", default_value_t = 128)]
     pub memory_mb: u32,
@@ -131,6 +137,8 @@ impl LocalArguments {
         config.port = self.port;
         config.timeout = Duration::from_secs(self.timeout);
         config.memory_mb = self.memory_mb;
+        config.freeze = self.freeze;
+        config.snap_start = self.snap_start;
         config.event_retry_delay = Duration::from_secs_f64(self.async_retry_delay);
         for variable in &self.environment {
             let pair = variable.split_once('=').filter(|(name, _)| !name.is_empty());
@@ -178,6 +186,9 @@ mod tests {
         assert_eq!(config.environment["A"], "1=2");
         assert_eq!(config.environment["B"], "");
         assert!(config.layer.is_none());
+        assert!(!config.freeze && !config.snap_start, "a debugger does not bear a freeze: it must be asked for");
+        let config = local("aft local --without-aft --freeze --snap-start -- sh").host().unwrap();
+        assert!(config.freeze && config.snap_start);
     }
 
     #[test]

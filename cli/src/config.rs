@@ -19,7 +19,7 @@ pub const AFT_SHIM: &str = "aft-runtime-shim";
 
 /// What a process inherits from the user. Everything else would be there on one machine and missing on Lambda.
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
-const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+pub(crate) const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 /// The embedded engine asks for credentials and does not look at them.
 const LOCAL_CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")];
 
@@ -48,6 +48,11 @@ pub struct HostConfig {
     pub queue_limit: usize,
     /// After how long a failed asynchronous invocation is retried first; twice as long before the second retry.
     pub event_retry_delay: Duration,
+    /// Whether a sandbox is frozen while it has nothing to do, as on Lambda. Off in [`HostConfig::new`], because a debugger
+    /// that is attached to a function does not bear it.
+    pub freeze: bool,
+    /// Whether sandboxes start as under SnapStart: initialised, frozen, and restored before their first event.
+    pub snap_start: bool,
     /// The region that the function is told.
     pub region: String,
     /// Variables of the user's environment that every process gets.
@@ -82,6 +87,8 @@ impl HostConfig {
             memory_mb: 128,
             queue_limit: 100,
             event_retry_delay: Duration::from_secs(1),
+            freeze: false,
+            snap_start: false,
             region: env::var("AWS_REGION").or_else(|_| env::var("AWS_DEFAULT_REGION")).unwrap_or("us-east-1".into()),
             inherited: inherited.chain(local).collect(),
             environment: BTreeMap::new(),

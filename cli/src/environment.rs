@@ -7,8 +7,9 @@ use std::path::Path;
 use aft_protocol::settings;
 
 use crate::api::VERSION;
-use crate::config::HostConfig;
+use crate::config::{CREDENTIALS, HostConfig};
 use crate::log::SandboxNumber;
+use crate::runtime_api;
 
 /// What only the runtime process gets.
 const RUNTIME_ONLY: [&str; 3] = ["_HANDLER", "LAMBDA_TASK_ROOT", "AWS_EXECUTION_ENV"];
@@ -21,6 +22,8 @@ pub(crate) struct Place<'a> {
     /// For the layer's local endpoint.
     pub(crate) port: u16,
     pub(crate) control_socket: &'a Path,
+    /// Under SnapStart: what the sandbox's credentials are to be asked for with.
+    pub(crate) credentials: Option<&'a str>,
 }
 
 /// The variables of the runtime process. The user's own count more than any other.
@@ -41,6 +44,16 @@ pub(crate) fn of_runtime(config: &HostConfig, place: Place<'_>) -> BTreeMap<Stri
         ("TZ", ":UTC".to_owned()),
     ];
     variables.extend(lambda.map(|(name, value)| (name.to_owned(), value)));
+    if let Some(token) = place.credentials {
+        variables.retain(|name, _| !CREDENTIALS.contains(&name.as_str()));
+        let uri = format!("http://{}{}", place.runtime_api, runtime_api::CREDENTIALS);
+        let snap_start = [
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start".to_owned()),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", token.to_owned()),
+        ];
+        variables.extend(snap_start.map(|(name, value)| (name.to_owned(), value)));
+    }
     if let Some(layer) = &config.layer {
         variables.extend(layer.settings.clone());
         variables.insert(settings::PORT.name.to_owned(), place.port.to_string());

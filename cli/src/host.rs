@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::HostConfig;
 use crate::error::HostError;
+use crate::freezer::{Freezer, Why};
 use crate::invocation::{
     Invocation, InvocationKind, InvokeResult, MAX_EVENT_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES, Refusal, Request,
 };
@@ -67,7 +68,8 @@ impl Host {
         }
         let processes = Arc::new(ProcessTable::new(&run_directory).map_err(HostError::Guard)?);
         let sandboxes = config.sandboxes as usize;
-        let world = Arc::new(World { config, processes, run_directory });
+        let freezer = Freezer::new(Arc::clone(&processes));
+        let world = Arc::new(World { config, processes, freezer, apis: Mutex::default(), run_directory });
         let free = numbers.map(|number| Sandbox::new(Arc::clone(&world), number)).collect();
         let shared = Arc::new(Shared {
             world,
@@ -120,6 +122,29 @@ impl Host {
                     Source::Platform => false,
                 }
         })
+    }
+
+    /// Whether a sandbox is frozen.
+    #[must_use]
+    pub fn is_frozen(&self, sandbox: SandboxNumber) -> bool {
+        self.shared.world.freezer.why(sandbox).is_some()
+    }
+
+    /// Freezes a sandbox whatever it is doing, for tests: Lambda never does that. The time limit of the invocation that it
+    /// is serving does not run until [`Host::thaw`], but its processes find that time has passed.
+    pub fn freeze(&self, sandbox: SandboxNumber) {
+        self.shared.world.freezer.freeze(sandbox, Why::Forced);
+    }
+
+    /// Ends a freeze.
+    pub fn thaw(&self, sandbox: SandboxNumber) {
+        self.shared.world.freezer.thaw(sandbox);
+    }
+
+    /// Where a sandbox's Runtime API listens, for a test that puts something in between; `None` before its first start.
+    #[must_use]
+    pub fn runtime_api(&self, sandbox: SandboxNumber) -> Option<SocketAddr> {
+        self.shared.world.apis.lock().unwrap_or_else(PoisonError::into_inner).get(&sandbox).copied()
     }
 
     /// Ends every sandbox as Lambda does, within two seconds, and leaves no process. Invocations under way are refused

@@ -6,6 +6,7 @@
 //! | `host` | [`Host`]: the queue, the sandboxes, asynchronous retries |
 //! | `sandbox` | one sandbox: starts, serves, ends |
 //! | `lifecycle` | a sandbox's state as its processes see it: pure |
+//! | `freezer` | freeze and thaw |
 //! | `fault` | what breaks a sandbox, and what its caller sees |
 //! | `environment` | the variables of the processes |
 //! | `process` | starting, killing and watching processes; no orphans |
@@ -30,6 +31,7 @@ mod environment;
 mod error;
 mod extensions_api;
 mod fault;
+mod freezer;
 mod host;
 pub mod invocation;
 mod invoke_api;

@@ -94,8 +94,21 @@ struct Current {
     answer: Option<Answer>,
 }
 
+/// How far a restore is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Restore {
+    /// There is no snapshot.
+    No,
+    /// The runtime is not ready for one.
+    Unasked,
+    /// It waits for the restore.
+    Asked,
+    Done,
+}
+
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
+    restore: Restore,
     /// Names of the extension processes; any other extension runs inside the runtime process.
     external: BTreeSet<String>,
     extensions: Vec<Extension>,
@@ -108,9 +121,11 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
-    pub(crate) fn new(external: BTreeSet<String>) -> Self {
+    /// A sandbox with these extension processes, which is to be restored from a snapshot or not.
+    pub(crate) fn new(external: BTreeSet<String>, snap_start: bool) -> Self {
         Self {
             external,
+            restore: if snap_start { Restore::Unasked } else { Restore::No },
             extensions: Vec::new(),
             runtime_waits: false,
             runtime_started: false,
@@ -126,6 +141,21 @@ impl Lifecycle {
     pub(crate) fn registered(&self) -> Option<Result<(), Fault>> {
         let registered = |name: &String| self.extensions.iter().any(|extension| extension.name == *name);
         self.reached(self.external.iter().all(registered))
+    }
+
+    /// `Ok` once the runtime waits for its restore, and every extension for its first event.
+    pub(crate) fn ready_for_snapshot(&self) -> Option<Result<(), Fault>> {
+        self.reached(self.restore == Restore::Asked && self.extensions.iter().all(Extension::is_waiting))
+    }
+
+    /// The sandbox has been restored.
+    pub(crate) fn restore(&mut self) {
+        self.restore = Restore::Done;
+    }
+
+    /// Whether it has.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.restore == Restore::Done
     }
 
     /// `Ok` once the runtime and every extension wait for the first event.
@@ -199,9 +229,18 @@ impl Lifecycle {
 
     // What the runtime calls.
 
+    /// The runtime is ready for a snapshot.
+    pub(crate) fn runtime_asks_for_restore(&mut self) -> Result<(), CallRefusal> {
+        if self.fault.is_some() || !matches!(self.restore, Restore::Unasked | Restore::Asked) {
+            return Err(CallRefusal::InvalidState);
+        }
+        self.restore = Restore::Asked;
+        Ok(())
+    }
+
     /// The runtime asks for the next event.
     pub(crate) fn runtime_asks(&mut self) -> Result<(), CallRefusal> {
-        if self.fault.is_some() {
+        if self.fault.is_some() || matches!(self.restore, Restore::Unasked | Restore::Asked) {
             return Err(CallRefusal::InvalidState);
         }
         self.runtime_started = true;

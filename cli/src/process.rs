@@ -194,6 +194,15 @@ impl ProcessTable {
         chosen.filter(|(pid, _)| kill_process(**pid, Signal::KILL).is_ok()).count()
     }
 
+    /// Signals the groups of a sandbox's live processes.
+    pub(crate) fn signal_groups(&self, sandbox: SandboxNumber, signal: Signal) {
+        let table = self.lock();
+        for (pid, _) in table.live.iter().filter(|(_, (number, _))| *number == sandbox) {
+            // Fails only if the group has just ended.
+            let _ = kill_process_group(*pid, signal);
+        }
+    }
+
     /// Kills every group and starts no more processes.
     pub(crate) fn close(&self) {
         let mut table = self.lock();

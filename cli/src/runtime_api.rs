@@ -11,11 +11,12 @@ use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use crate::api::{Api, error_response, header_text, ok, refused};
+use crate::api::{Api, error_response, header_text, json_response, ok, refused};
 use crate::invocation::{Answer, Event, MAX_RESPONSE_BYTES, MAX_STREAMED_RESPONSE_BYTES};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
@@ -28,12 +29,18 @@ const RESPONSE_MODE: HeaderName = HeaderName::from_static("lambda-runtime-functi
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
 const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
 
+/// Where a sandbox's keys are to be had under SnapStart.
+pub(crate) const CREDENTIALS: &str = "/2021-04-23/credentials";
+
 pub(crate) fn routes() -> Router<Arc<Api>> {
     Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
         .route("/2018-06-01/runtime/invocation/{request_id}/response", post(response))
         .route("/2018-06-01/runtime/invocation/{request_id}/error", post(error))
         .route("/2018-06-01/runtime/init/error", post(init_error))
+        .route("/2018-06-01/runtime/restore/next", get(restore_next))
+        .route("/2018-06-01/runtime/restore/error", post(restore_error))
+        .route(CREDENTIALS, get(credentials))
 }
 
 /// Waits, without a limit, for the open invocation's event.
@@ -113,6 +120,28 @@ async fn init_error(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body)
     match api.lifecycle.update(|lifecycle| lifecycle.runtime_init_failed(document)) {
         Err(refusal) => refused(refusal),
         Ok(()) => ok(),
+    }
+}
+
+/// Waits, without a limit, until the sandbox is restored from its snapshot.
+async fn restore_next(State(api): State<Arc<Api>>) -> Response {
+    if let Err(refusal) = api.lifecycle.update(|lifecycle| lifecycle.runtime_asks_for_restore()) {
+        return refused(refusal);
+    }
+    api.lifecycle.until(|lifecycle| lifecycle.is_restored().then_some(())).await;
+    json_response(StatusCode::OK, &json!({}))
+}
+
+async fn restore_error(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
+    init_error(State(api), headers, body).await
+}
+
+async fn credentials(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    match &api.credentials {
+        Some(credentials) if header_text(&headers, &AUTHORIZATION) == Some(&credentials.token) => {
+            json_response(StatusCode::OK, &credentials.document)
+        }
+        Some(_) | None => error_response(StatusCode::NOT_FOUND, "NotFound", "No credentials for this token"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aft_protocol::id::RequestId;
@@ -14,11 +14,12 @@ use rustix::process::Signal;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::api::{Api, ApiServer, Function};
+use crate::api::{Api, ApiServer, Credentials, Function};
 use crate::clock;
 use crate::config::HostConfig;
 use crate::environment::{self, Place};
 use crate::fault::Fault;
+use crate::freezer::{Freezer, Why};
 use crate::invocation::{Answer, Event, Request};
 use crate::lifecycle::{Lifecycle, ShutdownReason};
 use crate::log::{SandboxLog, SandboxNumber, Source};
@@ -35,6 +36,9 @@ const RUNTIME_SHUTDOWN_LIMIT: Duration = Duration::from_millis(600);
 pub(crate) struct World {
     pub(crate) config: HostConfig,
     pub(crate) processes: Arc<ProcessTable>,
+    pub(crate) freezer: Freezer,
+    /// Where the sandboxes' Runtime APIs listen.
+    pub(crate) apis: Mutex<BTreeMap<SandboxNumber, SocketAddr>>,
     pub(crate) run_directory: PathBuf,
 }
 
@@ -109,8 +113,10 @@ impl Sandbox {
             verdict = self.run(request, answered) => verdict,
             () = stopping => Verdict::End(ShutdownReason::Spindown),
         };
-        if let Verdict::End(reason) = verdict {
-            self.end(reason).await;
+        match verdict {
+            Verdict::End(reason) => self.end(reason).await,
+            Verdict::Reuse if self.world.config.freeze => self.world.freezer.freeze(self.number, Why::Idle),
+            Verdict::Reuse => {}
         }
     }
 
@@ -149,21 +155,36 @@ impl Sandbox {
             deadline_ms: clock::epoch_ms(ready.deadline.saturating_duration_since(Instant::now())),
         };
         ready.lifecycle.update(|lifecycle| lifecycle.begin(event));
-        match timeout_at(ready.deadline, ready.lifecycle.until(|lifecycle| lifecycle.answered())).await {
-            Ok(Ok(response)) => answer(response),
-            Ok(Err(fault)) => {
+        match self.within(ready.deadline, ready.lifecycle.until(|lifecycle| lifecycle.answered())).await {
+            Some(Ok(response)) => answer(response),
+            Some(Err(fault)) => {
                 answer(fault.answer(&id));
                 return (Verdict::End(ShutdownReason::Failure), format!("error: {fault}"));
             }
-            Err(_) => {
+            None => {
                 answer(Answer::timed_out(&id, self.world.config.timeout));
                 return (Verdict::End(ShutdownReason::Timeout), "timeout".to_owned());
             }
         }
-        match timeout_at(ready.deadline, ready.lifecycle.until(|lifecycle| lifecycle.settled())).await {
-            Ok(Ok(())) => (Verdict::Reuse, String::new()),
-            Ok(Err(fault)) => (Verdict::End(ShutdownReason::Failure), format!("error after the response: {fault}")),
-            Err(_) => (Verdict::End(ShutdownReason::Timeout), "timeout after the response".to_owned()),
+        match self.within(ready.deadline, ready.lifecycle.until(|lifecycle| lifecycle.settled())).await {
+            Some(Ok(())) => (Verdict::Reuse, String::new()),
+            Some(Err(fault)) => (Verdict::End(ShutdownReason::Failure), format!("error after the response: {fault}")),
+            None => (Verdict::End(ShutdownReason::Timeout), "timeout after the response".to_owned()),
+        }
+    }
+
+    /// Waits, but not past the deadline; one that passes while a test holds the sandbox frozen is set anew at the thaw.
+    async fn within<T>(&self, mut deadline: Instant, event: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(event);
+        loop {
+            if let Ok(event) = timeout_at(deadline, &mut event).await {
+                return Some(event);
+            }
+            if self.world.freezer.why(self.number) != Some(Why::Forced) {
+                return None;
+            }
+            self.world.freezer.thawed(self.number).await;
+            deadline = Instant::now() + self.world.config.timeout;
         }
     }
 
@@ -181,6 +202,7 @@ impl Sandbox {
 
     /// Reuses the processes, or starts them: within the init limit, or once more within the invocation's own time.
     async fn make_ready(&mut self) -> Result<Ready, NotReady> {
+        self.world.freezer.thaw(self.number);
         let limit = self.world.config.timeout;
         if let Some(running) = &self.running {
             let lifecycle = Arc::clone(&running.lifecycle);
@@ -216,19 +238,29 @@ impl Sandbox {
         let config = &world.config;
         let layer = config.layer.clone().unwrap_or_default();
         let names = layer.extensions.iter().map(|extension| extension.name.clone()).collect();
-        let lifecycle = Arc::new(Watched::new(Lifecycle::new(names)));
+        let lifecycle = Arc::new(Watched::new(Lifecycle::new(names, config.snap_start)));
         let function = Function {
             name: config.function_name.clone(),
             arn: crate::invoke_api::arn(&config.region, &config.function_name),
             handler: config.handler.clone(),
         };
         let listen = |source| not_started("the sandbox's Runtime API".to_owned(), source);
-        let api = ApiServer::start(Api { lifecycle: Arc::clone(&lifecycle), function }).await.map_err(listen)?;
+        let credentials = config.snap_start.then(|| Credentials::new(&config.inherited));
+        let secret = credentials.as_ref().map(|credentials| credentials.token.clone());
+        let api = Api { lifecycle: Arc::clone(&lifecycle), function, credentials };
+        let api = ApiServer::start(api).await.map_err(listen)?;
+        world.apis.lock().unwrap_or_else(PoisonError::into_inner).insert(self.number, api.address);
         let port = free_port().map_err(listen)?;
         // A socket that a killed extension left would be in its successor's way.
         let _ = std::fs::remove_file(&self.control_socket);
         let control_socket = self.control_socket.clone();
-        let place = Place { sandbox: self.number, runtime_api: api.address, port, control_socket: &control_socket };
+        let place = Place {
+            sandbox: self.number,
+            runtime_api: api.address,
+            port,
+            control_socket: &control_socket,
+            credentials: secret.as_deref(),
+        };
         // Known from here on, so that `end` finds whatever has been started when a time limit cuts this short.
         let running = self.running.insert(Running {
             lifecycle: Arc::clone(&lifecycle),
@@ -257,14 +289,29 @@ impl Sandbox {
         let fault = |status| Fault::RuntimeExited { status };
         let environment = environment::of_runtime(config, place);
         running.runtime = Some(launch.start(&command, environment, Source::Function, fault)?);
+        if config.snap_start {
+            self.snapshot_and_restore(&lifecycle).await?;
+        }
         lifecycle.until(|lifecycle| lifecycle.initialized()).await?;
         Ok(lifecycle)
+    }
+
+    /// SnapStart, as far as one sandbox can show it: everything waits, is frozen, and goes on as if it had been restored.
+    async fn snapshot_and_restore(&self, lifecycle: &Watched<Lifecycle>) -> Result<(), Fault> {
+        lifecycle.until(|lifecycle| lifecycle.ready_for_snapshot()).await?;
+        self.world.freezer.freeze(self.number, Why::Idle);
+        self.log.platform("RESTORE_START");
+        self.world.freezer.thaw(self.number);
+        lifecycle.update(Lifecycle::restore);
+        Ok(())
     }
 
     /// Ends the sandbox's processes as Lambda does: SIGTERM to the runtime, `SHUTDOWN` to the extensions, SIGKILL to what
     /// is left after two seconds; at once if there are no extensions. None is alive when this returns.
     pub(crate) async fn end(&mut self, reason: ShutdownReason) {
         let Some(running) = &mut self.running else { return };
+        // Who is stopped hears no SIGTERM.
+        self.world.freezer.thaw(self.number);
         let deadline = Instant::now() + SHUTDOWN_LIMIT;
         if !running.extensions.is_empty() {
             if let Some(runtime) = &mut running.runtime {

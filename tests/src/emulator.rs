@@ -33,6 +33,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 /// A start takes a tenth of a second, many more on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// Where the layer's shim is.
+pub const SHIM: &str = "/opt/aft-runtime-shim";
+
 /// The first process in its namespace. With it, all others end: when the pipe closes, or when the emulator ends.
 const GUARD_SCRIPT: &str = r#"
 mount --bind "$1" /opt || exit 1
@@ -70,7 +73,25 @@ impl Emulator {
     /// # Panics
     /// If it cannot be had: a binary of the layer or a tool is missing, namespaces are not allowed, or it does not answer.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
-        let (emulator, python) = (tool("rie").join("aws-lambda-rie"), tool("python").join("bin/python"));
+        Self::start_python("examples/transfer-python", "app.handler", settings).await
+    }
+
+    /// The same with another Python function: a folder of the repository, and a handler.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn start_python(folder: &str, handler: &str, settings: &[(&str, &str)]) -> Self {
+        let python = tool("python").join("bin/python");
+        let command = [SHIM, &python.to_string_lossy(), "-m", "awslambdaric", handler];
+        Self::start_command(&command, &repository().join(folder), settings).await
+    }
+
+    /// The same with another command, run in this directory.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn start_command(command: &[&str], function: &Path, settings: &[(&str, &str)]) -> Self {
+        let emulator = tool("rie").join("aws-lambda-rie");
         let [port, runtime_api_port, aft_port] = [(); 3].map(|()| free_port());
         let directory = std::env::temp_dir().join(format!("aft-emulator-{}-{port}", std::process::id()));
         lay_out(&directory).unwrap_or_else(|error| panic!("{} cannot be laid out: {error}", directory.display()));
@@ -84,10 +105,9 @@ impl Emulator {
             .arg(emulator)
             .args(["--runtime-api-address", &format!("127.0.0.1:{runtime_api_port}")])
             .args(["--runtime-interface-emulator-address", &address.to_string()])
-            .args(["--log-level", "info", "/opt/aft-runtime-shim"])
-            .arg(python)
-            .args(["-m", "awslambdaric", "app.handler"])
-            .current_dir(repository().join("examples/transfer-python"))
+            .args(["--log-level", "info"])
+            .args(command)
+            .current_dir(function)
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .env("TMPDIR", directory.join("tmp"))
@@ -176,11 +196,12 @@ fn lay_out(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory.join("opt/extensions"))?;
     fs::create_dir(directory.join("tmp"))?;
     symlink(shim, directory.join("opt/aft-runtime-shim"))?;
+    symlink(repository().join("layer/bootstrap"), directory.join("opt/bootstrap"))?;
     symlink(extension, directory.join("opt/extensions/aft-extension"))
 }
 
 /// A release build, which no dependency of this crate makes.
-fn layer_binary(name: &str) -> PathBuf {
+pub(crate) fn layer_binary(name: &str) -> PathBuf {
     let path = repository().join("target/release").join(name);
     assert!(path.is_file(), "{} is missing: make layer-binaries", path.display());
     path
