@@ -47,7 +47,10 @@ async fn idle(api: Api, name: &str) -> Result<(), AppError> {
 }
 
 async fn fail_init(me: &mut Registration, error: AppError) -> Result<(), AppError> {
-    me.init_error(error.kind(), &error.to_string()).await?;
+    if let Err(told) = me.init_error(error.kind(), &error.to_string()).await {
+        // The shim may have failed the init first; what is wrong here is said all the same.
+        tracing::warn!("telling Lambda that the init failed: {told}");
+    }
     Err(error)
 }
 
