@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::emulator::{layer_binary, repository};
+use crate::emulator::layer_binary;
+use crate::tools::repository;
 use crate::tools::tool;
 use crate::wire::Wire;
 
@@ -120,8 +121,7 @@ impl Local {
     pub async fn stop(self) -> String {
         let Self { host, lines, lambda: _lambda, .. } = self;
         Arc::into_inner(host).expect("nobody else has the host").stop().await;
-        let text = lines.borrow().join("\n");
-        text
+        lines.borrow().join("\n")
     }
 
     /// Heads, read past the proxy.

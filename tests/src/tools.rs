@@ -43,7 +43,8 @@ pub(crate) fn optional_tool(name: &str) -> Result<PathBuf, Missing> {
 }
 
 /// The root of the repository.
-pub(crate) fn repository() -> &'static Path {
+#[must_use]
+pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is a folder of the repository")
 }
 

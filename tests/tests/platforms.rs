@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use aft_cli::{ExtensionProgram, Invocation};
-use aft_tests::emulator::{Emulator, SHIM, repository};
+use aft_tests::emulator::{Emulator, SHIM};
 use aft_tests::local::{Local, PATIENCE, SANDBOX, document, python, transfer};
+use aft_tests::tools::repository;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};

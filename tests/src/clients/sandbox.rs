@@ -262,7 +262,7 @@ fn store(engine: &Embedded) -> DynamoDb {
         transaction_table: "client-transactions".to_owned(),
         region: "us-east-1".to_owned(),
         endpoint: Some(engine.endpoint().parse().expect("the engine has an endpoint")),
-        credentials: Credentials {
+        credentials: Credentials::Keys {
             access_key_id: "local".to_owned(),
             secret_access_key: "local".to_owned(),
             session_token: None,
