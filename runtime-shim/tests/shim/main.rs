@@ -8,6 +8,7 @@
 mod attempts;
 mod crashes;
 mod duplicates;
+mod identity;
 mod life;
 mod limits;
 mod live;
