@@ -203,7 +203,7 @@ fn every_source_names_its_events_and_a_redelivery_keeps_the_name() {
         assert_eq!(again, first, "{file}: redelivered under another request ID");
         for change in redelivered {
             assert_eq!(
-                identify(&changed(&event, &[change.clone()]), "r-2").transaction,
+                identify(&changed(&event, std::slice::from_ref(&change)), "r-2").transaction,
                 first.transaction,
                 "{file}: {change:?}"
             );
