@@ -64,6 +64,7 @@ impl Setup {
             .envs(&self.config.inherited)
             .envs(&layer.settings)
             .env("AWS_REGION", &self.config.region)
+            .env("AWS_LAMBDA_FUNCTION_NAME", &self.config.function_name)
             .env("AWS_LAMBDA_RUNTIME_API", lambda.address().to_string())
             .env(settings::PORT.name, free_port()?.to_string())
             .env(settings::CONTROL_SOCKET.name, control_socket)

@@ -78,7 +78,7 @@ impl Prepared {
         let store = DynamoDb::new(&self.config.store);
         let token = self.config.require_token.then(|| Token::from_random(sources.random()));
         let session = Session::new(store.clone(), self.config.behaviour, sources.clone());
-        let endpoint = Endpoint::new(session.clone(), self.address, token.clone());
+        let endpoint = Endpoint::new(session.clone(), self.address, token.clone(), self.config.function.clone());
         let control = Control::new(session.clone(), format!("http://{}", self.address), token);
         tokio::spawn(endpoint.serve(self.endpoint));
         tokio::spawn(control.serve(self.control));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aft_protocol::id::Scope;
 use aft_protocol::settings::{self, Faults, LogLevel, Reader};
 use aft_store::dynamodb::{Config as StoreConfig, Credentials, Endpoint, ReadConsistency};
 
@@ -17,6 +18,8 @@ const LAMBDA_SETS: &str = "Lambda sets it; elsewhere, set it yourself";
 pub struct Config {
     /// `AFT_ENABLED`: if false, the extension only waits for SHUTDOWN.
     pub enabled: bool,
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which keys of explicit transactions are unique within.
+    pub function: Scope,
     /// `AFT_PORT`.
     pub port: u16,
     /// `AFT_CONTROL_SOCKET`.
@@ -62,6 +65,7 @@ impl Config {
         let disabled = reader.text(&settings::ENABLED) == Some("false");
         let config = Self {
             enabled,
+            function: Scope::new(platform(&mut reader, enabled, "AWS_LAMBDA_FUNCTION_NAME")),
             port: port(&mut reader),
             control_socket: reader.parsed(&settings::CONTROL_SOCKET, socket_path),
             require_token: reader.flag(&settings::REQUIRE_TOKEN),
@@ -114,6 +118,11 @@ fn behaviour(reader: &mut Reader) -> Behaviour {
     }
 }
 
+/// What Lambda says; a disabled extension does not ask.
+fn platform(reader: &mut Reader, enabled: bool, name: &'static str) -> String {
+    if enabled { reader.required_variable(name, LAMBDA_SETS) } else { String::new() }
+}
+
 /// Where the tables are; a disabled extension does not ask.
 fn store(reader: &mut Reader, enabled: bool) -> StoreConfig {
     let data_table = if enabled { reader.required(&settings::DATA_TABLE) } else { String::new() };
@@ -134,7 +143,7 @@ fn store(reader: &mut Reader, enabled: bool) -> StoreConfig {
         None => None,
         Some(_) => reader.parsed(&settings::DYNAMODB_ENDPOINT, |text| text.parse::<Endpoint>().ok().map(Some)),
     };
-    let region = if enabled { reader.required_variable("AWS_REGION", LAMBDA_SETS) } else { String::new() };
+    let region = platform(reader, enabled, "AWS_REGION");
     StoreConfig { data_table, transaction_table, region, endpoint, credentials: credentials(reader, enabled), reads }
 }
 
@@ -142,7 +151,7 @@ fn store(reader: &mut Reader, enabled: bool) -> StoreConfig {
 fn credentials(reader: &mut Reader, enabled: bool) -> Credentials {
     let uri = reader.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").map(str::to_owned);
     let session_token = reader.variable("AWS_SESSION_TOKEN").map(str::to_owned);
-    let mut platform = |name| if enabled { reader.required_variable(name, LAMBDA_SETS) } else { String::new() };
+    let mut platform = |name| platform(reader, enabled, name);
     match uri {
         Some(uri) => Credentials::Container { uri, token: platform("AWS_CONTAINER_AUTHORIZATION_TOKEN") },
         None => Credentials::Keys {
@@ -159,6 +168,7 @@ mod tests {
 
     const VALID: &[(&str, &str)] = &[
         ("AFT_DATA_TABLE", "orders"),
+        ("AWS_LAMBDA_FUNCTION_NAME", "transfer"),
         ("AWS_REGION", "eu-west-1"),
         ("AWS_ACCESS_KEY_ID", "id"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
@@ -196,7 +206,7 @@ mod tests {
             ("AWS_LAMBDA_MAX_CONCURRENCY", "16"),
         ])
         .unwrap_err();
-        assert!(line.starts_with("13 fault(s)"), "{line}");
+        assert!(line.starts_with("14 fault(s)"), "{line}");
         assert_eq!(line.lines().count(), 1);
         for name in ["AFT_DATA_TABLE is not set", "AWS_REGION is not set", "AFT_TABLE is not a setting", "managed"] {
             assert!(line.contains(name), "{name:?} in {line:?}");

@@ -1,6 +1,6 @@
-//! Seeded histories: sandboxes over one store, with skewed clocks, lost replies, throttling, duplicates at the same time and
-//! later, and sandboxes that die at any store call; virtual time, one seed a history. Every read of every attempt is
-//! checked, and the store at the end.
+//! Seeded histories: sandboxes over one store, with skewed clocks, lost and late writes, throttling, duplicates at the same
+//! time and later, explicit transactions several at once, and sandboxes that die at any store call; virtual time, one seed a
+//! history. Every read of every attempt is checked, every record when it is written, and the store at the end.
 //!
 //! A failing seed prints itself: `HISTORY=seed` runs it alone. `HISTORIES=100000` runs more than the test does by itself.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -15,16 +15,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use aft_extension::session::{Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, SessionError};
+use aft_extension::session::{
+    Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Explicit, Named, SessionError, Started,
+};
 use aft_protocol::attempt::Seen;
-use aft_protocol::id::{AttemptNumber, TransactionId};
+use aft_protocol::id::{AttemptNumber, Fingerprint, TransactionId};
 use aft_protocol::key::Key;
 use aft_protocol::record::{CommitRecord, Writes};
 use aft_protocol::version::Version;
 use aft_store::ErrorKind;
 use aft_store::faults::{Call, Fault};
 use aft_store::memory::Memory;
-use support::{BEHAVIOUR, Sandbox, answer, k, named, splitmix, v};
+use futures_util::future::join_all;
+use support::{BEHAVIOUR, Breaches, Sandbox, answer, k, named, splitmix, v};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -32,6 +35,11 @@ const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const SANDBOXES: u64 = 4;
 const INVOCATIONS: u64 = 8;
 const HISTORIES: u64 = 1_500;
+/// Messages that all sandboxes get, again and again, and the first one's number.
+const MESSAGES: u64 = 12;
+const FIRST_MESSAGE: u128 = 100_000;
+/// Longer than any request is under way.
+const LONG: Duration = Duration::from_secs(60);
 
 /// One history's randomness, in the order of use.
 #[derive(Clone)]
@@ -70,6 +78,10 @@ struct History {
     attempts: Vec<Attempted>,
     /// Transactions that were delivered, for duplicates.
     delivered: Vec<u128>,
+    /// Messages that some handler knows to have committed.
+    known: BTreeSet<u128>,
+    /// Of every sandbox.
+    breaches: Vec<Breaches>,
     trace: String,
 }
 
@@ -97,6 +109,9 @@ impl World {
                     flag.store(true, Ordering::Relaxed);
                     if draw(2) == 0 { Fault::HangBefore } else { Fault::HangAfter }
                 }
+                // Not answered, and the sandbox lives on.
+                96 if matches!(call, Call::Commit(_)) => Fault::Late(Duration::from_millis(draw(30_000))),
+                97 if matches!(call, Call::Commit(_)) => Fault::HangAfter,
                 4..=7 => Fault::Before(ErrorKind::Unavailable),
                 8..=10 => Fault::Before(ErrorKind::Unknown),
                 11..=15 => Fault::After(ErrorKind::Unknown),
@@ -112,7 +127,10 @@ impl World {
             ..BEHAVIOUR
         };
         let skew = self.chance.below(10_000_000) as i64 - 5_000_000;
-        (Sandbox::since(self.start, &self.store, self.seed ^ number ^ life << 8, behaviour, skew, plan), dead)
+        let seed = self.seed ^ number ^ life << 8;
+        let sandbox = Sandbox::since(self.start, &self.store, seed, behaviour, skew, plan);
+        self.history.borrow_mut().breaches.push(Arc::clone(&sandbox.breaches));
+        (sandbox, dead)
     }
 
     /// One sandbox after the other in the same place; a new one when the old one is dead.
@@ -161,7 +179,7 @@ impl World {
             }
             let mut reads = BTreeMap::new();
             let handled = self.handler(sandbox, transaction, &mut reads).await;
-            if handled.is_err() || self.chance.one_in(8) {
+            if handled.is_err() || self.is_cut_off_in_a_batch(sandbox).await || self.chance.one_in(8) {
                 match sandbox.session.abort(TransactionId::from_bits(transaction), number).await {
                     Ok(Aborted::Gone) => self.note(Attempted { transaction, reads, ended: Ended::Refused }),
                     Ok(Aborted::Duplicate(response)) => return (reads, answered(&response)),
@@ -186,6 +204,53 @@ impl World {
             }
         }
         (BTreeMap::new(), Ended::Unknown)
+    }
+
+    /// Perhaps works on a batch of messages; whether the handler ended in the middle of it.
+    async fn is_cut_off_in_a_batch(&self, sandbox: &Sandbox) -> bool {
+        if !self.chance.one_in(3) {
+            return false;
+        }
+        let patience = if self.chance.one_in(3) { Duration::from_micros(self.chance.below(60_000)) } else { LONG };
+        let messages = (0..1 + self.chance.below(4)).map(|_| FIRST_MESSAGE + u128::from(self.chance.below(MESSAGES)));
+        let batch = join_all(messages.map(|message| self.message(sandbox, message)));
+        timeout(patience, batch).await.is_err()
+    }
+
+    /// One message of a batch, in an explicit transaction.
+    async fn message(&self, sandbox: &Sandbox, message: u128) {
+        let known = self.history.borrow().known.contains(&message);
+        let transaction = TransactionId::from_bits(message);
+        let wanted = Explicit { transaction, fingerprint: Fingerprint::of(b"{}"), origin: format!("test/{message}") };
+        let mut reads = BTreeMap::new();
+        let ended = match sandbox.session.begin_explicit(Named::default(), wanted).await {
+            Err(_) => return,
+            Ok(Started::Committed(response)) => answered(&response),
+            Ok(Started::Open(_)) => {
+                assert!(!known, "seed {}: {message} is known to have committed, and is worked on again", self.seed);
+                self.work(sandbox, message, &mut reads).await
+            }
+        };
+        if matches!(ended, Ended::Answered(_)) {
+            self.history.borrow_mut().known.insert(message);
+        }
+        self.note(Attempted { transaction: message, reads, ended });
+    }
+
+    async fn work(&self, sandbox: &Sandbox, message: u128, reads: &mut BTreeMap<Key, Version>) -> Ended {
+        let handled = self.handler(sandbox, message, reads).await;
+        if handled.is_err() || self.chance.one_in(6) {
+            let aborted = sandbox.session.abort_explicit(named(message));
+            return if aborted.is_ok() { Ended::Refused } else { Ended::Unknown };
+        }
+        let response = format!("{message}/{}", self.chance.below(1_000_000));
+        match sandbox.session.commit_explicit(named(message), answer(&response)).await {
+            Ok(CommitResult::Committed) => Ended::Answered(response),
+            Ok(CommitResult::Duplicate(recorded)) => answered(&recorded),
+            Ok(CommitResult::Mismatch) => panic!("seed {}: a message has one payload", self.seed),
+            Ok(CommitResult::Conflict(_) | CommitResult::Failed(..)) => Ended::Refused,
+            Ok(CommitResult::Unknown(..)) | Err(_) => Ended::Unknown,
+        }
     }
 
     /// Reads and writes random keys; the writes of a transaction always include the same one, so that it has a record.
@@ -231,6 +296,8 @@ impl World {
             self.check_reads(attempted, &records);
         }
         self.check_exactly_once(&history, &records);
+        let breaches: Vec<_> = history.breaches.iter().flat_map(|found| found.lock().unwrap().clone()).collect();
+        assert_eq!(breaches, [], "seed {}: written before an earlier one was applied (R-FM-2)", self.seed);
     }
 
     /// R-READ-1 over the true write sets; and nothing is read that did not commit (R-READ-2, R-COMMIT-8).
@@ -295,6 +362,8 @@ fn history(seed: u64) -> (String, usize) {
         for place in places {
             place.await.unwrap();
         }
+        // What is under way arrives, what is pending is applied.
+        sleep(LONG).await;
         world.check();
         let history = world.history.take();
         (history.trace, history.attempts.len())

@@ -192,14 +192,14 @@ impl Attempt {
         Ok(choice)
     }
 
-    /// Buffers writes: all of them or, if they are refused, none.
+    /// How many bytes would be buffered after these writes.
     ///
     /// # Errors
-    /// [`Refusal::NotOpen`]; [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`] (R-COMMIT-9).
-    pub fn write(&mut self, writes: Writes) -> Result<(), Refusal> {
+    /// As for [`Self::write`].
+    pub fn bytes_after(&self, writes: &Writes) -> Result<usize, Refusal> {
         self.check_open()?;
         let mut bytes = self.buffered_bytes;
-        for (key, value) in &writes {
+        for (key, value) in writes {
             bytes += size(key, value.as_ref());
             bytes -= self.writes.get(key).map_or(0, |old| size(key, old.as_ref()));
         }
@@ -210,7 +210,15 @@ impl Attempt {
         if keys > limits::TRANSACTION_KEYS {
             return Err(Refusal::TooManyKeys { keys });
         }
-        self.buffered_bytes = bytes;
+        Ok(bytes)
+    }
+
+    /// Buffers writes: all of them or, if they are refused, none.
+    ///
+    /// # Errors
+    /// [`Refusal::NotOpen`]; [`Refusal::TooLarge`] or [`Refusal::TooManyKeys`] (R-COMMIT-9).
+    pub fn write(&mut self, writes: Writes) -> Result<(), Refusal> {
+        self.buffered_bytes = self.bytes_after(&writes)?;
         for (key, value) in writes {
             self.write_count += 1;
             self.write_numbers.insert(key.clone(), self.write_count);

@@ -89,7 +89,8 @@ id_128! {
 }
 
 id_128! {
-    /// Names a sandbox for its life. Random.
+    /// Names a sandbox, as the one that commits. Random. A commit whose outcome stayed unknown is the last one under its
+    /// name: the sandbox goes on under another (R-FM-2).
     SandboxId, "sandbox ID"
 }
 
@@ -114,6 +115,13 @@ impl TransactionId {
         let mut hash = Parts::new("request").with(scope.as_str()).with(request.as_str()).0;
         hash.update(payload.0.to_be_bytes());
         Self(truncated(hash.finalize().as_slice()))
+    }
+
+    /// The explicit transaction of a key that the handler chose. The payload is not part of it: another payload under the
+    /// same key is an error, and not another transaction.
+    #[must_use]
+    pub fn for_key(scope: &Scope, key: &str) -> Self {
+        Parts::new("explicit").with(scope.as_str()).with(key).transaction()
     }
 }
 
@@ -256,6 +264,16 @@ mod tests {
             assert!(all[n + 1..].iter().all(|other| other != one), "{n}");
         }
         assert_ne!(Parts::new("kind").with("x").transaction(), Parts::new("king").with("x").transaction());
+    }
+
+    #[test]
+    fn a_key_derives_one_transaction_in_its_scope_and_none_of_another_kind() {
+        let of = |scope: &str, key: &str| TransactionId::for_key(&Scope::new(scope), key);
+        assert_eq!(of("orders", "m-1"), of("orders", "m-1"));
+        assert_ne!(of("orders", "m-1"), of("orders", "m-2"));
+        assert_ne!(of("orders", "m-1"), of("refunds", "m-1"));
+        assert_ne!(of("orders", "m-1"), of("ordersm", "-1"), "parts do not run into each other");
+        assert_ne!(of("orders", "m-1"), id("orders", "m-1", ""), "a request ID is no key");
     }
 
     #[test]

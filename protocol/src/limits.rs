@@ -13,6 +13,16 @@ pub const CONTENT_TYPE_BYTES: usize = 256;
 pub const TRANSACTION_BYTES: usize = 4 * 1_024 * 1_024;
 /// Most keys that one transaction may write.
 pub const TRANSACTION_KEYS: usize = 10_000;
+/// Most bytes that all open transactions of a sandbox may buffer together.
+pub const SANDBOX_BYTES: usize = 2 * TRANSACTION_BYTES;
+/// Most explicit transactions open at the same time in a sandbox.
+pub const OPEN_TRANSACTIONS: usize = 64;
+/// Longest key of an explicit transaction.
+pub const TRANSACTION_KEY_BYTES: usize = 1_024;
+/// Longest scope of an explicit transaction.
+pub const SCOPE_BYTES: usize = 256;
+/// Largest response that an explicit transaction records.
+pub const TRANSACTION_RESPONSE_BYTES: usize = 192 * 1_024;
 /// Most keys in one batch request; DynamoDB's BatchGetItem takes as many.
 pub const BATCH_KEYS: usize = 100;
 /// Largest body of a batch request: a full transaction in base64 with its keys.

@@ -20,6 +20,12 @@ pub mod route {
     pub const TRANSACTION: &str = "/v1/transaction";
     /// Succeed without committing.
     pub const ABORT: &str = "/v1/transaction:abort";
+    /// Begins an explicit transaction. Followed by a slash and a transaction ID: what that one has done so far.
+    pub const TRANSACTIONS: &str = "/v1/transactions";
+    /// After an explicit transaction's ID: commits it.
+    pub const COMMIT_SUFFIX: &str = ":commit";
+    /// After an explicit transaction's ID: ends it without a trace.
+    pub const ABORT_SUFFIX: &str = ":abort";
     /// Whether the extension is up.
     pub const HEALTH: &str = "/v1/health";
     /// The endpoint's own description.
@@ -99,6 +105,8 @@ error_codes! {
     OtherTransaction "other-transaction" 409 "Another transaction or attempt is open";
     TransactionClosed "transaction-closed" 409 "The transaction takes no more operations";
     AlreadyCommitted "already-committed" 409 "The transaction has already committed";
+    TooManyTransactions "too-many-transactions" 409 "Too many transactions are open";
+    BuffersFull "buffers-full" 409 "The open transactions buffer too much together";
     ReadConflict "read-conflict" 409 "No version of the key fits what was read";
     StoreUnavailable "store-unavailable" 503 "The store did not answer";
     StoreRejected "store-rejected" 502 "The store refused the request";

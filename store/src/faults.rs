@@ -50,6 +50,9 @@ pub enum Fault {
     HangBefore,
     /// It takes effect after the first time and is answered after the second.
     Slow(Duration, Duration),
+    /// It is never answered, and a commit record is written after that time although the caller has given up by then: a
+    /// request that was under way. Other calls have no effect.
+    Late(Duration),
 }
 
 /// Decides over each call.
@@ -62,14 +65,22 @@ pub struct Faulty<S> {
     plan: Plan,
 }
 
-impl<S: Store> Faulty<S> {
+impl<S: Store + Clone> Faulty<S> {
     /// `inner`, with every call subject to `plan`.
     pub fn new(inner: S, plan: impl Fn(&Call) -> Fault + Send + Sync + 'static) -> Self {
         Self { inner, plan: Arc::new(plan) }
     }
 
     async fn run<T>(&self, call: Call, effect: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        match (self.plan)(&call) {
+        self.meet((self.plan)(&call), effect).await
+    }
+
+    async fn meet<T>(
+        &self,
+        fault: Fault,
+        effect: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match fault {
             Fault::None => effect.await,
             Fault::Before(kind) => Err(injected(kind, "before its effect")),
             Fault::After(kind) => {
@@ -80,7 +91,7 @@ impl<S: Store> Faulty<S> {
                 effect.await?;
                 std::future::pending().await
             }
-            Fault::HangBefore => std::future::pending().await,
+            Fault::HangBefore | Fault::Late(_) => std::future::pending().await,
             Fault::Slow(before, after) => {
                 tokio::time::sleep(before).await;
                 let result = effect.await;
@@ -95,7 +106,7 @@ fn injected(kind: ErrorKind, when: &str) -> StoreError {
     StoreError::new(kind, "injected", format!("failed on purpose, {when}"))
 }
 
-impl<S: Store> Store for Faulty<S> {
+impl<S: Store + Clone> Store for Faulty<S> {
     fn reconnect(&self) {
         self.inner.reconnect();
     }
@@ -113,7 +124,16 @@ impl<S: Store> Store for Faulty<S> {
     }
 
     async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
-        self.run(Call::Commit(record.transaction()), self.inner.commit(record)).await
+        let fault = (self.plan)(&Call::Commit(record.transaction()));
+        if let Fault::Late(time) = fault {
+            let (inner, record) = (self.inner.clone(), record.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                // Nobody is left to hear of it.
+                let _ = inner.commit(&record).await;
+            });
+        }
+        self.meet(fault, self.inner.commit(record)).await
     }
 
     async fn apply(&self, key: &Key, entry: &Entry, expires_at_seconds: u64) -> Result<Applied, StoreError> {

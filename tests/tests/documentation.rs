@@ -62,6 +62,11 @@ fn every_limit_is_documented_as_it_is() {
         ("CONTENT_TYPE_BYTES", limits::CONTENT_TYPE_BYTES),
         ("TRANSACTION_BYTES", limits::TRANSACTION_BYTES),
         ("TRANSACTION_KEYS", limits::TRANSACTION_KEYS),
+        ("SANDBOX_BYTES", limits::SANDBOX_BYTES),
+        ("OPEN_TRANSACTIONS", limits::OPEN_TRANSACTIONS),
+        ("TRANSACTION_KEY_BYTES", limits::TRANSACTION_KEY_BYTES),
+        ("SCOPE_BYTES", limits::SCOPE_BYTES),
+        ("TRANSACTION_RESPONSE_BYTES", limits::TRANSACTION_RESPONSE_BYTES),
         ("BATCH_KEYS", limits::BATCH_KEYS),
         ("BATCH_BODY_BYTES", limits::BATCH_BODY_BYTES),
         ("RESPONSE_BYTES", limits::RESPONSE_BYTES),
@@ -75,7 +80,7 @@ fn every_limit_is_documented_as_it_is() {
         assert_eq!(number, value.to_string(), "{name}");
     }
     let constants = read("protocol/src/limits.rs").matches("pub const ").count();
-    assert_eq!(constants, 11, "a limit was added: document and list it here");
+    assert_eq!(constants, 16, "a limit was added: document and list it here");
 }
 
 /// Every rule that the protocol document promises is cited by a test; what is not built yet says so.
@@ -119,6 +124,10 @@ fn the_readme_names_every_route() {
         route::BATCH_WRITE,
         route::TRANSACTION,
         route::ABORT,
+        "/v1/transactions`",
+        "/v1/transactions/{id}`",
+        "/v1/transactions/{id}:commit`",
+        "`:abort`",
         route::HEALTH,
         route::OPENAPI,
     ] {

@@ -7,7 +7,8 @@
 //! | `reply.rs` | answers, and errors as problem documents (RFC 9457) |
 //! | `request.rs` | what all routes read: keys, conditions, bodies with a limit |
 //! | `get.rs` `put.rs` `delete.rs` `batch_get.rs` `batch_write.rs` | keys |
-//! | `transaction.rs` `abort.rs` | the open transaction |
+//! | `transaction.rs` `abort.rs` | the invocation's transaction |
+//! | `transactions/` | explicit transactions |
 //! | `health.rs` `openapi.rs` | about the endpoint itself |
 
 mod abort;
@@ -22,11 +23,13 @@ mod put;
 mod reply;
 mod request;
 mod transaction;
+mod transactions;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use aft_protocol::id::Scope;
 use aft_protocol::wire::{ErrorCode, route};
 use aft_store::Store;
 use hyper::body::Incoming;
@@ -52,13 +55,15 @@ pub struct Endpoint<S> {
     session: Session<S>,
     address: SocketAddr,
     token: Option<Token>,
+    function: Scope,
 }
 
 impl<S: Store> Endpoint<S> {
-    /// An endpoint at `address`; without a token, none is asked for.
+    /// An endpoint at `address`; without a token, none is asked for. Keys of explicit transactions are unique within
+    /// `function`, unless a request gives another scope.
     #[must_use]
-    pub fn new(session: Session<S>, address: SocketAddr, token: Option<Token>) -> Self {
-        Self { session, address, token }
+    pub fn new(session: Session<S>, address: SocketAddr, token: Option<Token>, function: Scope) -> Self {
+        Self { session, address, token, function }
     }
 
     /// Serves connections for as long as the process lives.
@@ -114,6 +119,12 @@ impl<S: Store> Endpoint<S> {
                 Method::DELETE => delete::answer(self, &request, key).await,
                 _ => Err(Refused::method("GET, HEAD, PUT, DELETE")),
             };
+        }
+        if let Some(rest) =
+            path.strip_prefix(route::TRANSACTIONS).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        {
+            let rest = rest.to_owned();
+            return transactions::answer(self, request, &rest).await;
         }
         match (path, method) {
             (route::BATCH_GET, Method::POST) => batch_get::answer(self, request).await,

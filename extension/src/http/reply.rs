@@ -65,6 +65,10 @@ pub(crate) fn code_of(error: &SessionError) -> ErrorCode {
         SessionError::Closed(_) => ErrorCode::TransactionClosed,
         SessionError::TooLarge(_) => ErrorCode::TransactionTooLarge,
         SessionError::AlreadyCommitted => ErrorCode::AlreadyCommitted,
+        SessionError::InProgress(_) => ErrorCode::InProgress,
+        SessionError::TooManyOpen => ErrorCode::TooManyTransactions,
+        SessionError::BuffersFull { .. } => ErrorCode::BuffersFull,
+        SessionError::PayloadMismatch => ErrorCode::PayloadMismatch,
         SessionError::ReadConflict(_) => ErrorCode::ReadConflict,
         SessionError::PreconditionFailed(_) => ErrorCode::PreconditionFailed,
         SessionError::Store(error) => match error.kind() {

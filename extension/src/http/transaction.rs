@@ -1,4 +1,4 @@
-//! `GET /v1/transaction`: what the open transaction has done so far.
+//! `GET /v1/transaction`: what the invocation's transaction has done so far.
 
 use aft_protocol::id::{AttemptNumber, TransactionId};
 use aft_store::Store;
@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::reply::{self, Answer};
 use super::{Endpoint, request};
+use crate::session::Named;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,7 +23,12 @@ struct Document {
 }
 
 pub(super) fn answer<S: Store, B>(endpoint: &Endpoint<S>, request: &Request<B>) -> Answer {
-    let status = endpoint.session.status(request::named(request.headers())?)?;
+    document(endpoint, request::named(request.headers())?)
+}
+
+/// The document of the transaction that is named, explicit or not.
+pub(super) fn document<S: Store>(endpoint: &Endpoint<S>, named: Named) -> Answer {
+    let status = endpoint.session.status(named)?;
     Ok(reply::json(&Document {
         transaction: status.identity.transaction,
         attempt: status.identity.number,

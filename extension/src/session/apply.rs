@@ -2,11 +2,16 @@
 //!
 //! Applies run in tasks of their own, so that neither a time limit nor a lost connection stops one half-way, and they are
 //! counted: the sandbox may freeze only when none is pending.
+//!
+//! R-FM-2: of the records under one sandbox's name, only the last can be unapplied. A commit comes after its previous one
+//! is applied; and where nobody can say whether there is a last record, because the outcome of its write stayed unknown,
+//! the sandbox goes on under another name.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aft_protocol::head::Entry;
+use aft_protocol::id::SandboxId;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 use aft_protocol::version::Version;
@@ -33,35 +38,65 @@ pub(super) struct Applies {
     own: Mutex<Own>,
 }
 
-/// This sandbox's own transactions.
+/// This sandbox's own transactions, as far as they are under its present name.
 struct Own {
+    /// Under which name it commits.
+    sandbox: SandboxId,
     /// Every one up to this version is applied (R-FM-2).
     through: Version,
     /// The last one, if it is not applied: pending, or failed.
-    unapplied: Option<Arc<CommitRecord>>,
+    unapplied: Option<(Arc<CommitRecord>, Progress)>,
 }
 
-impl Default for Applies {
-    fn default() -> Self {
-        Self { pending: watch::Sender::new(0), own: Mutex::new(Own { through: Version::ZERO, unapplied: None }) }
+impl Own {
+    fn new(sandbox: SandboxId) -> Self {
+        Self { sandbox, through: Version::ZERO, unapplied: None }
+    }
+
+    /// The apply of a record starts. An older record of one's own, which a reader found behind a stale head, must not
+    /// take the place of the last one.
+    fn starts(&mut self, record: &Arc<CommitRecord>, progress: &Progress) {
+        let is_last = self.unapplied.as_ref().is_none_or(|(last, _)| last.version <= record.version);
+        if record.sandbox == self.sandbox && record.version > self.through && is_last {
+            self.unapplied = Some((Arc::clone(record), progress.clone()));
+        }
+    }
+
+    /// A record is applied.
+    fn is_applied(&mut self, record: &CommitRecord) {
+        if record.sandbox == self.sandbox {
+            self.through = record.version.max(self.through);
+            self.unapplied.take_if(|(last, _)| last.version == record.version);
+        }
     }
 }
 
 impl Applies {
+    /// No apply, for a sandbox of this name.
+    pub(super) fn new(sandbox: SandboxId) -> Self {
+        Self { pending: watch::Sender::new(0), own: Mutex::new(Own::new(sandbox)) }
+    }
+
+    /// The sandbox's present name.
+    pub(super) fn sandbox(&self) -> SandboxId {
+        self.own().sandbox
+    }
+
+    /// What the next record says of its writer: its name, and through which version everything under it is applied.
+    pub(super) fn mark(&self) -> (SandboxId, Version) {
+        let own = self.own();
+        (own.sandbox, own.through)
+    }
+
+    /// The outcome of the last commit is unknown: whatever it was, it is the last one under the present name.
+    pub(super) fn go_on_as(&self, sandbox: SandboxId) {
+        *self.own() = Own::new(sandbox);
+    }
+
     /// Waits until no apply is pending.
     pub(super) async fn none_pending(&self) {
         // The sender lives as long as `self`: waiting cannot fail.
         let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
-    }
-
-    /// The newest own transaction that is applied.
-    pub(super) fn through(&self) -> Version {
-        self.own().through
-    }
-
-    /// The last own transaction, if it is not applied.
-    fn unapplied(&self) -> Option<Arc<CommitRecord>> {
-        self.own().unapplied.clone()
     }
 
     fn own(&self) -> MutexGuard<'_, Own> {
@@ -93,21 +128,13 @@ impl<S: Store> Session<S> {
     pub(super) fn start_apply(&self, record: Arc<CommitRecord>) -> Progress {
         let (done, progress) = watch::channel(None);
         let session = self.clone();
-        let is_own = record.sandbox == self.sandbox();
-        if is_own {
-            self.inner.applies.own().unapplied = Some(Arc::clone(&record));
-        }
+        self.inner.applies.own().starts(&record, &progress);
         // Counted before the task first runs: from here on the sandbox must not freeze.
         let pending = Pending::new(&self.inner.applies);
         tokio::spawn(async move {
             let result = session.apply(&record).await;
             match &result {
-                Ok(()) if is_own => {
-                    let mut own = session.inner.applies.own();
-                    own.through = record.version.max(own.through);
-                    own.unapplied.take_if(|unapplied| unapplied.version == record.version);
-                }
-                Ok(()) => {}
+                Ok(()) => session.inner.applies.own().is_applied(&record),
                 Err(error) => tracing::error!(
                     transaction = %record.transaction(),
                     "committed, but not every write is visible yet: {error}; this is tried again before the next \
@@ -120,14 +147,14 @@ impl<S: Store> Session<S> {
         progress
     }
 
-    /// Waits until this sandbox's previous transaction is applied (R-FM-2): pending applies, and one more try for one
-    /// that had failed.
+    /// Waits until this sandbox's previous transaction is applied (R-FM-2), with one more try if that had failed.
     pub(super) async fn settle_previous(&self, deadline: Instant) -> Result<(), StoreError> {
-        let pending = self.inner.applies.none_pending();
-        tokio::time::timeout_at(last_moment(deadline), pending).await.map_err(|_| out_of_time())?;
-        match self.inner.applies.unapplied() {
-            None => Ok(()),
-            Some(record) => wait_for(self.start_apply(record), deadline).await,
+        let last = self.inner.applies.own().unapplied.clone();
+        let Some((record, progress)) = last else { return Ok(()) };
+        match wait_for(progress.clone(), deadline).await {
+            Ok(()) => Ok(()),
+            Err(_) if progress.borrow().is_some() => wait_for(self.start_apply(record), deadline).await,
+            Err(out_of_time) => Err(out_of_time),
         }
     }
 

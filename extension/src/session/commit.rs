@@ -2,17 +2,18 @@
 //!
 //! R-COMMIT-1: heads move only after the record is durable. R-COMMIT-2: at most one record; a loser answers with the
 //! winner's response. R-COMMIT-4: a write whose outcome is unknown is repeated with the same content, and never called
-//! failed. R-COMMIT-6: what is acknowledged is visible, or at least durable.
+//! failed. R-COMMIT-6: what is acknowledged is visible, or at least durable. R-FM-2: commits of one sandbox take turns.
 
 use std::sync::Arc;
 
 use aft_protocol::attempt::{Identity, Phase, Refusal};
-use aft_protocol::id::{AttemptNumber, Nonce, TransactionId};
+use aft_protocol::id::{AttemptNumber, Nonce, SandboxId, TransactionId};
 use aft_protocol::limits;
 use aft_protocol::record::{CommitRecord, Response, Writes};
 use aft_protocol::version::Version;
 use aft_protocol::wire::ErrorCode;
 use aft_store::{Committed, ErrorKind, Store, StoreError};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::apply::wait_for;
@@ -59,9 +60,7 @@ impl<S: Store> Session<S> {
         let open = self.take(transaction, number)?;
         let session = self.clone();
         let commit = tokio::spawn(async move { session.run_commit(&open, response).await });
-        Ok(commit.await.unwrap_or_else(|error| {
-            CommitResult::Unknown(ErrorCode::OutcomeUnknown, format!("the commit was cut off: {error}"))
-        }))
+        Ok(commit.await.unwrap_or_else(|error| cut_off(&error)))
     }
 
     /// Whether the transaction has committed before, as far as the look-up beside the handler tells: what committing nothing
@@ -74,7 +73,7 @@ impl<S: Store> Session<S> {
         Ok(self.commit_nothing(&open).await)
     }
 
-    async fn run_commit(&self, open: &Open, response: Response) -> CommitResult {
+    pub(super) async fn run_commit(&self, open: &Open, response: Response) -> CommitResult {
         let (started, discarded, identity) = {
             let mut attempt = open.attempt();
             let discarded = attempt.phase() == Phase::Discarded;
@@ -94,7 +93,9 @@ impl<S: Store> Session<S> {
             let detail = format!("the response's content type has more than {most} bytes; nothing was written");
             return CommitResult::Failed(ErrorCode::InvalidContentType, detail);
         }
-        let records_nothing = writes.is_empty() && (discarded || !self.inner.behaviour.memoize_always);
+        // An explicit transaction always leaves its record: it is what the next delivery of the same key finds.
+        let memoized = self.inner.behaviour.memoize_always || open.is_explicit();
+        let records_nothing = writes.is_empty() && (discarded || !memoized);
         let result = if records_nothing {
             self.commit_nothing(open).await
         } else {
@@ -123,27 +124,41 @@ impl<S: Store> Session<S> {
     }
 
     async fn commit_writes(&self, open: &Open, identity: Identity, writes: Writes, response: Response) -> CommitResult {
+        let not_yet = |what: &str, error: &StoreError| {
+            let detail = format!("this sandbox's {what}, so nothing was written: {error}");
+            CommitResult::Failed(ErrorCode::StoreUnavailable, detail)
+        };
+        // R-FM-2: from here to the start of the apply, one at a time.
+        let turn = tokio::time::timeout_at(last_moment(open.deadline), self.inner.turn.lock()).await;
+        let Ok(turn) = turn else { return not_yet("other commits are not done yet", &out_of_time()) };
         if let Err(error) = self.settle_previous(open.deadline).await {
-            return CommitResult::Failed(
-                ErrorCode::StoreUnavailable,
-                format!("this sandbox's previous transaction is not applied yet, so nothing was written: {error}"),
-            );
+            return not_yet("previous transaction is not applied yet", &error);
         }
-        let record = self.record(identity, writes, response);
-        match self.write_record(&record, open.deadline).await {
-            Err(failed) => failed,
-            Ok(Recorded::Anothers(existing)) => self.answer_from(&existing, open).await,
+        let record = Arc::new(self.record(identity, writes, response));
+        let applying = match self.write_record(&record, open.deadline).await {
+            Err(failed) => {
+                if matches!(failed, CommitResult::Unknown(..)) {
+                    // The record may be there, now or in a moment: it must stay the last one under this name.
+                    self.inner.applies.go_on_as(SandboxId::from_bits(self.inner.sources.random()));
+                }
+                return failed;
+            }
+            Ok(Recorded::Anothers(existing)) => {
+                drop(turn);
+                return self.answer_from(&existing, open).await;
+            }
             Ok(Recorded::Mine) => {
                 self.outlived(record.transaction());
-                let applying = self.start_apply(Arc::new(record));
-                match self.inner.behaviour.ack {
-                    Ack::Durable => CommitResult::Committed,
-                    Ack::Visible => match wait_for(applying, open.deadline).await {
-                        Ok(()) => CommitResult::Committed,
-                        Err(error) => not_visible(&error),
-                    },
-                }
+                self.start_apply(record)
             }
+        };
+        drop(turn);
+        match self.inner.behaviour.ack {
+            Ack::Durable => CommitResult::Committed,
+            Ack::Visible => match wait_for(applying, open.deadline).await {
+                Ok(()) => CommitResult::Committed,
+                Err(error) => not_visible(&error),
+            },
         }
     }
 
@@ -164,6 +179,7 @@ impl<S: Store> Session<S> {
     fn record(&self, identity: Identity, writes: Writes, response: Response) -> CommitRecord {
         let now = self.inner.sources.now();
         let timestamp = self.inner.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).tick(now);
+        let (sandbox, applied_through) = self.inner.applies.mark();
         CommitRecord {
             version: Version::new(timestamp, identity.transaction),
             nonce: Nonce::from_bits(self.inner.sources.random()),
@@ -171,8 +187,8 @@ impl<S: Store> Session<S> {
             response,
             fingerprint: identity.fingerprint,
             origin: identity.origin,
-            sandbox: self.sandbox(),
-            applied_through: self.inner.applies.through(),
+            sandbox,
+            applied_through,
             expires_at_seconds: now.as_micros() / 1_000_000 + self.inner.behaviour.retention_seconds,
         }
     }
@@ -198,6 +214,10 @@ impl<S: Store> Session<S> {
             tries += 1;
         }
     }
+}
+
+pub(super) fn cut_off(error: &JoinError) -> CommitResult {
+    CommitResult::Unknown(ErrorCode::OutcomeUnknown, format!("the commit was cut off: {error}"))
 }
 
 fn not_recorded(error: &StoreError, may_have_applied: bool) -> CommitResult {

@@ -1,7 +1,9 @@
 //! Why an operation on an attempt fails.
 
 use aft_protocol::attempt::{Phase, Refusal};
+use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
+use aft_protocol::limits;
 use aft_store::StoreError;
 
 /// Why an operation on an attempt failed.
@@ -25,6 +27,33 @@ pub enum SessionError {
     /// The write buffer is full.
     #[error(transparent)]
     TooLarge(Refusal),
+    /// The key's explicit transaction is open already.
+    #[error(
+        "the key's transaction {0} is open in this invocation already: work on it there, or commit or abort it first"
+    )]
+    InProgress(TransactionId),
+    /// Too many explicit transactions are open.
+    #[error(
+        "{} explicit transactions are open in this sandbox, and no more are allowed: commit or abort one first",
+        limits::OPEN_TRANSACTIONS
+    )]
+    TooManyOpen,
+    /// The write buffers are full, all of them together.
+    #[error(
+        "the open transactions of this sandbox would buffer {bytes} bytes together; at most {} are allowed: commit or \
+         abort one first",
+        limits::SANDBOX_BYTES
+    )]
+    BuffersFull {
+        /// What they would buffer.
+        bytes: usize,
+    },
+    /// The key has committed with another payload.
+    #[error(
+        "the key has committed with another payload, so this is another request under the same key: nothing was \
+         written; give it a key of its own"
+    )]
+    PayloadMismatch,
     /// No version of the key fits what was read.
     #[error("no version of {0:?} fits what this attempt has read before: let the handler fail, and it is run again")]
     ReadConflict(Key),

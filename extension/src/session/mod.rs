@@ -2,18 +2,19 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `mod.rs` | which attempts are open; begin, abort, end; when the sandbox may freeze |
-//! | `look_up.rs` | whether the transaction has committed before |
+//! | `mod.rs` | begin, abort, end; when the sandbox may freeze |
+//! | `table.rs` | which attempts are open, and which one a request is about |
+//! | `look_up.rs` | the record of an earlier commit, and the answer from it |
 //! | `read.rs` | reads: one round trip, then commit records where the read rule asks for them |
 //! | `write.rs` | buffered writes and their preconditions |
 //! | `commit.rs` | the commit: record, then heads |
-//! | `look_up.rs` | the record of an earlier commit, and the answer from it |
+//! | `explicit.rs` | explicit transactions: several within one invocation |
 //! | `claims.rs` | claims on transactions, if duplicates are to be refused while one runs |
 //! | `apply.rs` | moving heads to what a record says, and knowing which moves are pending |
 //! | `retry.rs` | trying a store call again, with a deadline |
 //! | `behaviour.rs`, `error.rs` | settings; failures |
 //!
-//! Invariants: no lock is held across an await. What an attempt has buffered is in that attempt only, until its record is
+//! Invariants: no lock but the commits' turn is held across an await; the table's lock comes before an attempt's. What an attempt has buffered is in that attempt only, until its record is
 //! durable (R-COMMIT-1). A transaction is committed only after this sandbox's previous one is applied (R-FM-2).
 
 mod apply;
@@ -21,13 +22,14 @@ mod behaviour;
 mod claims;
 mod commit;
 mod error;
+mod explicit;
 mod look_up;
 mod read;
 mod retry;
+mod table;
 mod write;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aft_protocol::attempt::{Attempt, Identity};
@@ -42,13 +44,15 @@ use tokio::time::Instant;
 
 use crate::sources::Sources;
 use apply::Applies;
-use claims::Held;
 use error::refused;
-use look_up::LookUp;
+use explicit::Turn;
+use table::{Open, State};
 
 pub use behaviour::{Ack, Behaviour, DuplicateCheck};
 pub use commit::CommitResult;
 pub use error::SessionError;
+pub use explicit::{Explicit, Started};
+pub use table::Named;
 pub use write::Precondition;
 
 /// What the handler may know of its transaction.
@@ -90,43 +94,15 @@ pub enum Aborted {
     Mismatch,
 }
 
-/// An attempt that the shim has begun and not ended.
-struct Open {
-    request: RequestId,
-    deadline: Instant,
-    attempt: Mutex<Attempt>,
-    look_up: Option<LookUp>,
-}
-
-impl Open {
-    fn attempt(&self) -> MutexGuard<'_, Attempt> {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Default)]
-struct State {
-    /// At most one attempt a transaction.
-    open: HashMap<TransactionId, Arc<Open>>,
-    /// Invocations that the shim has ended and the lifecycle has not yet heard of.
-    ended: HashSet<RequestId>,
-    /// Claims that invocations hold, and nothing has outlived yet.
-    claims: HashMap<TransactionId, Held>,
-    /// Which shim is attached, counted from 1; none: nothing is.
-    shim: Option<u64>,
-    shims: u64,
-}
-
 struct Inner<S> {
     store: S,
     behaviour: Behaviour,
     sources: Sources,
-    /// Changes with a restore.
-    sandbox: Mutex<SandboxId>,
     clock: Mutex<Clock>,
     state: Mutex<State>,
     /// Counts changes of `state` that somebody may wait for.
     changed: watch::Sender<u64>,
+    turn: Turn,
     applies: Applies,
 }
 
@@ -151,19 +127,19 @@ impl<S: Store> Session<S> {
                 store,
                 behaviour,
                 sources,
-                sandbox: Mutex::new(sandbox),
                 clock: Mutex::default(),
                 state: Mutex::default(),
                 changed: watch::Sender::new(0),
-                applies: Applies::default(),
+                turn: Turn::default(),
+                applies: Applies::new(sandbox),
             }),
         }
     }
 
-    /// This sandbox.
+    /// This sandbox, as the next record will name it.
     #[must_use]
     pub fn sandbox(&self) -> SandboxId {
-        *self.inner.sandbox.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.applies.sandbox()
     }
 
     /// 128 random bits.
@@ -175,12 +151,8 @@ impl<S: Store> Session<S> {
     /// This sandbox was restored from a snapshot, as others may be: it becomes one of its own, and talks to the store over
     /// connections of its own. Nothing was begun or committed before a snapshot; if anything was, it is aborted.
     pub fn restore(&self) {
-        let open: Vec<_> = self.change(|state| state.open.drain().map(|(_, open)| open).collect());
-        for open in open {
-            open.attempt().close();
-        }
-        let sandbox = SandboxId::from_bits(self.random());
-        *self.inner.sandbox.lock().unwrap_or_else(PoisonError::into_inner) = sandbox;
+        self.change(|state| state.close(|_| true));
+        self.inner.applies.go_on_as(SandboxId::from_bits(self.random()));
         self.inner.store.reconnect();
     }
 
@@ -195,16 +167,15 @@ impl<S: Store> Session<S> {
 
     /// That shim is gone: unless another has taken its place, everything that was begun is aborted.
     pub fn detach(&self, shim: u64) {
-        let orphans: Vec<_> = self.change(|state| match state.shim {
+        let orphans = self.change(|state| match state.shim {
             Some(attached) if attached == shim => {
                 state.shim = None;
-                state.open.drain().map(|(_, open)| open).collect()
+                state.close(|_| true)
             }
             Some(_) | None => Vec::new(),
         });
-        for open in orphans {
-            tracing::warn!(transaction = %open.attempt().identity().transaction, "the shim is gone: attempt aborted");
-            open.attempt().close();
+        for transaction in orphans {
+            tracing::warn!(%transaction, "the shim is gone: attempt aborted");
         }
     }
 
@@ -241,10 +212,11 @@ impl<S: Store> Session<S> {
             origin: cut(begin.origin, limits::ORIGIN_BYTES),
         };
         let attempt = Mutex::new(Attempt::new(identity));
-        let open = Arc::new(Open { request: begin.request, deadline, attempt, look_up });
+        let open = Arc::new(Open { request: begin.request, deadline, attempt, look_up, owner: None });
         let earlier = self.change(|state| state.open.insert(transaction, open));
         if let Some(earlier) = earlier {
             earlier.attempt().close();
+            self.change(|state| state.close(|open| open.belongs_to(&earlier)));
         }
         Ok(Begun::Open)
     }
@@ -273,14 +245,10 @@ impl<S: Store> Session<S> {
 
     /// The shim's part of an invocation is over.
     pub fn end(&self, request: RequestId) {
-        let left: Vec<_> = self.change(|state| {
-            let left = state.open.extract_if(|_, open| open.request == request).map(|(_, open)| open).collect();
+        self.change(|state| {
+            state.close(|open| open.request == request);
             state.ended.insert(request);
-            left
         });
-        for open in left {
-            open.attempt().close();
-        }
     }
 
     /// The handler asks to succeed without committing.
@@ -289,6 +257,9 @@ impl<S: Store> Session<S> {
     /// [`SessionError`] if no such attempt is open.
     pub fn discard(&self, named: Named) -> Result<(), SessionError> {
         let open = self.find(named)?;
+        if open.is_explicit() {
+            return self.abort_explicit(named);
+        }
         let discarded = open.attempt().discard();
         discarded.map_err(refused)
     }
@@ -313,11 +284,11 @@ impl<S: Store> Session<S> {
     /// The transaction that is open, for error messages.
     #[must_use]
     pub fn open_transaction(&self) -> Option<TransactionId> {
-        self.state().open.keys().next().copied()
+        self.state().own().next().map(|(transaction, _)| *transaction)
     }
 
     /// Waits until the sandbox may freeze: until the shim has ended `request`, or is gone, or was never there, or the
-    /// invocation has no time `left`; and then, however long it takes, until no apply is pending.
+    /// invocation has no time `left`; and then, however long it takes, until nothing is being committed or applied.
     pub async fn quiet(&self, request: &RequestId, left: Duration) {
         if tokio::time::timeout(left, self.ended(request)).await.is_err() {
             // Lambda is ending the sandbox; it says so in the answer to `/next`.
@@ -342,75 +313,15 @@ impl<S: Store> Session<S> {
         }
     }
 
-    /// Waits until no apply is pending.
-    pub async fn applied(&self) {
-        self.inner.applies.none_pending().await;
-    }
-
     /// Whether the shim is there.
     #[must_use]
     pub fn shim_attached(&self) -> bool {
         self.state().shim.is_some()
     }
 
-    /// The attempt that a request is about.
-    fn find(&self, named: Named) -> Result<Arc<Open>, SessionError> {
-        let state = self.state();
-        let open = match named.transaction {
-            Some(transaction) => state.open.get(&transaction).ok_or_else(|| match state.open.keys().next() {
-                None => SessionError::NoTransaction,
-                Some(other) => SessionError::OtherTransaction(format!(
-                    "the request names transaction {transaction}, but {other} is open"
-                )),
-            })?,
-            None => match state.open.len() {
-                0 => return Err(SessionError::NoTransaction),
-                1 => state.open.values().next().ok_or(SessionError::NoTransaction)?,
-                many => {
-                    return Err(SessionError::OtherTransaction(format!(
-                        "{many} transactions are open in this sandbox: name one with the X-Aft-Transaction header"
-                    )));
-                }
-            },
-        };
-        let current = open.attempt().identity().number;
-        match named.attempt {
-            Some(number) if number != current => Err(SessionError::OtherTransaction(format!(
-                "the request names attempt {number}, but attempt {current} is running"
-            ))),
-            Some(_) | None => Ok(Arc::clone(open)),
-        }
-    }
-
-    /// The attempt that a control call is about, out of the table.
-    fn take(&self, transaction: TransactionId, number: AttemptNumber) -> Result<Arc<Open>, SessionError> {
-        let open = self.find(Named { transaction: Some(transaction), attempt: Some(number) })?;
-        self.change(|state| state.open.remove(&transaction));
-        Ok(open)
-    }
-
     fn observe(&self, version: Version) {
         self.inner.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(version);
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = change(&mut self.state());
-        self.inner.changed.send_modify(|count| *count = count.wrapping_add(1));
-        result
-    }
-}
-
-/// Which attempt a request is about: the open one, unless it names another.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Named {
-    /// `X-Aft-Transaction`.
-    pub transaction: Option<TransactionId>,
-    /// `X-Aft-Attempt`.
-    pub attempt: Option<AttemptNumber>,
 }
 
 /// The text, or as much of it as fits in `most` bytes.

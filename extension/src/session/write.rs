@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use aft_protocol::attempt::Seen;
+use aft_protocol::attempt::{Attempt, Seen};
 use aft_protocol::key::Key;
+use aft_protocol::limits;
 use aft_protocol::record::Writes;
 use aft_protocol::value::Value;
 use aft_store::Store;
 
-use super::{Named, Session, SessionError, refused};
+use super::{Named, Open, Session, SessionError, refused};
 
 /// What must hold of a key, as this transaction sees it, for a write to be buffered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,8 +46,29 @@ impl<S: Store> Session<S> {
     /// [`SessionError`]; nothing has changed then.
     pub fn write(&self, named: Named, writes: Writes) -> Result<(), SessionError> {
         let open = self.find_undecided(named)?;
-        let written = open.attempt().write(writes);
-        written.map_err(refused)
+        self.buffer(&open, writes, |_| Ok(()))
+    }
+
+    /// Buffers writes if `check` allows it, under the attempt's lock, and the sandbox has room for them.
+    fn buffer(
+        &self,
+        open: &Open,
+        writes: Writes,
+        check: impl FnOnce(&Attempt) -> Result<(), SessionError>,
+    ) -> Result<(), SessionError> {
+        // The table's lock too: writes to two transactions at the same time must count each other.
+        let state = self.state();
+        let others = state.open.values().filter(|other| !std::ptr::eq(other.as_ref(), open));
+        let others: usize = others.map(|other| other.attempt().buffered_bytes()).sum();
+        let mut attempt = open.attempt();
+        check(&attempt)?;
+        if others + limits::TRANSACTION_BYTES > limits::SANDBOX_BYTES {
+            let bytes = others + attempt.bytes_after(&writes).map_err(refused)?;
+            if bytes > limits::SANDBOX_BYTES {
+                return Err(SessionError::BuffersFull { bytes });
+            }
+        }
+        attempt.write(writes).map_err(refused)
     }
 
     /// Buffers one write if `precondition` holds of what this transaction sees. What it sees joins the read set.
@@ -66,9 +88,9 @@ impl<S: Store> Session<S> {
         let open = self.find_undecided(named)?;
         self.see(&open, BTreeSet::from([key.clone()])).await?;
         // Under one lock: another request of this attempt may have written in between.
-        let mut attempt = open.attempt();
-        let seen = attempt.recall(&key).map_err(refused)?;
-        precondition.check(&key, seen.as_ref())?;
-        attempt.write(Writes::from([(key, value)])).map_err(refused)
+        self.buffer(&open, Writes::from([(key.clone(), value)]), |attempt| {
+            let seen = attempt.recall(&key).map_err(refused)?;
+            precondition.check(&key, seen.as_ref())
+        })
     }
 }

@@ -3,21 +3,25 @@
 // Each test file uses its own part of this.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aft_extension::session::{Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Named, Session, SessionError};
 use aft_extension::sources::Sources;
+use aft_protocol::atomic_read::Records;
 use aft_protocol::attempt::Seen;
+use aft_protocol::claim::Claim;
+use aft_protocol::head::{Entry, Head};
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
 use aft_protocol::key::Key;
-use aft_protocol::record::{Response, Writes};
+use aft_protocol::record::{CommitRecord, Response, Writes};
 use aft_protocol::value::{ContentType, Value};
-use aft_protocol::version::Timestamp;
+use aft_protocol::version::{Timestamp, Version};
 use aft_protocol::wire::Begin;
 use aft_store::faults::{Call, Fault, Faulty};
 use aft_store::memory::Memory;
+use aft_store::{Applied, Claimed, Committed, Store, StoreError};
 use tokio::time::Instant;
 
 pub const DEADLINE_MS: u64 = 10_000;
@@ -33,9 +37,59 @@ pub const BEHAVIOUR: Behaviour = Behaviour {
 /// Every call that a sandbox made, in order.
 pub type Calls = Arc<Mutex<Vec<Call>>>;
 
+/// Breaches of R-FM-2: a record, and an earlier one under the same sandbox's name that was not applied when it was written.
+pub type Breaches = Arc<Mutex<Vec<(Version, Version)>>>;
+
+/// A store that looks, whenever a record is written, whether R-FM-2 holds at that moment.
+#[derive(Clone)]
+pub struct Watched {
+    store: Memory,
+    breaches: Breaches,
+}
+
+impl Store for Watched {
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.store.probe().await
+    }
+
+    async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.store.heads(keys).await
+    }
+
+    async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
+        self.store.records(transactions).await
+    }
+
+    async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
+        let is_behind = |key: &Key, version| self.store.head_of(key).current.version < version;
+        let mut earlier = self.store.all_records();
+        earlier.retain(|other| other.sandbox == record.sandbox && other.version < record.version);
+        for other in earlier {
+            let covered = other.version <= record.applied_through;
+            if !covered || other.writes.keys().any(|key| is_behind(key, other.version)) {
+                self.breaches.lock().unwrap().push((record.version, other.version));
+            }
+        }
+        self.store.commit(record).await
+    }
+
+    async fn apply(&self, key: &Key, entry: &Entry, expires_at_seconds: u64) -> Result<Applied, StoreError> {
+        self.store.apply(key, entry, expires_at_seconds).await
+    }
+
+    async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {
+        self.store.claim(claim, now_seconds).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.store.release(claim).await
+    }
+}
+
 pub struct Sandbox {
-    pub session: Session<Faulty<Memory>>,
+    pub session: Session<Faulty<Watched>>,
     pub calls: Calls,
+    pub breaches: Breaches,
     start: Instant,
 }
 
@@ -90,7 +144,9 @@ impl Sandbox {
     ) -> Self {
         let calls = Calls::default();
         let seen = Arc::clone(&calls);
-        let store = Faulty::new(store.clone(), move |call: &Call| {
+        let breaches = Breaches::default();
+        let watched = Watched { store: store.clone(), breaches: Arc::clone(&breaches) };
+        let store = Faulty::new(watched, move |call: &Call| {
             seen.lock().unwrap().push(call.clone());
             plan(call)
         });
@@ -98,7 +154,7 @@ impl Sandbox {
             sources(Instant::now(), Arc::new(AtomicI64::new(skew_micros)), seed.wrapping_mul(0x1234_5678_9abc_def1));
         let session = Session::new(store, behaviour, sources);
         session.attach();
-        Self { session, calls, start }
+        Self { session, calls, breaches, start }
     }
 
     pub async fn begin(&self, transaction: u128) -> Begun {
