@@ -20,7 +20,10 @@ const MISSING: i32 = 3;
 pub struct Missing(pub String);
 
 /// Where a tool is, fetched if need be. The script prints the path.
-pub(crate) fn tool(name: &str) -> PathBuf {
+///
+/// # Panics
+/// If it cannot be had.
+pub fn tool(name: &str) -> PathBuf {
     optional_tool(name).unwrap_or_else(|missing| panic!("{missing}"))
 }
 
