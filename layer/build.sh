@@ -3,6 +3,7 @@
 #
 #   extensions/aft-extension   Lambda starts every file in /opt/extensions; an extension registers under its file name
 #   aft-runtime-shim           AWS_LAMBDA_EXEC_WRAPPER=/opt/aft-runtime-shim
+#   bootstrap                  what OS-only runtimes start instead, if the function's package has no bootstrap (docs/platforms.md)
 #
 # Binaries are linked statically, so that they run on Amazon Linux 2 and 2023 alike. The same source gives the same zip:
 # file times are fixed and the order is alphabetical.
@@ -18,6 +19,7 @@ RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target "$targe
 rm -rf "$stage" "$zip"
 install -D -m 755 "target/$target/release/aft-extension" "$stage/extensions/aft-extension"
 install -D -m 755 "target/$target/release/aft-runtime-shim" "$stage/aft-runtime-shim"
+install -m 755 layer/bootstrap "$stage/bootstrap"
 command -v python3 >/dev/null || { echo "python3 is missing: it writes the zip" >&2; exit 1; }
 python3 - "$stage" "$zip" <<'PY'
 import os, sys, zipfile

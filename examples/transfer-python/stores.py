@@ -11,10 +11,18 @@ class Aft:
 
     def __init__(self):
         self.connection = http.client.HTTPConnection(urlsplit(os.environ["AFT_ENDPOINT"]).netloc)
-        self.headers = {"X-Aft-Token": os.environ.get("AFT_TOKEN", ""), "Content-Type": "application/json"}
+
+    @staticmethod
+    def token():
+        """Under SnapStart it changes with a restore, and so lies in a file."""
+        if path := os.environ.get("AFT_TOKEN_FILE"):
+            with open(path) as file:
+                return file.read()
+        return os.environ.get("AFT_TOKEN", "")
 
     def request(self, method, key, body=None):
-        self.connection.request(method, "/v1/kv/" + quote(key), body, self.headers)
+        headers = {"X-Aft-Token": self.token(), "Content-Type": "application/json"}
+        self.connection.request(method, "/v1/kv/" + quote(key), body, headers)
         answer = self.connection.getresponse()
         return answer.status, answer.read()
 

@@ -123,9 +123,7 @@ impl Supervisor {
         tokio::spawn(watch_over(process, proxy, caller, self.running.clone()));
         Ok(())
     }
-}
 
-impl Supervisor {
     /// The variable by which a child finds its token, if it needs one.
     fn token(&self) -> Option<(&'static str, OsString)> {
         let token = self.parts.attached.token.as_ref()?;

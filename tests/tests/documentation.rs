@@ -156,7 +156,7 @@ fn sources() -> String {
 #[test]
 fn every_test_that_the_documents_name_exists() {
     let sources = sources();
-    for document in ["docs/failure-modes.md", "docs/limits.md"] {
+    for document in ["docs/failure-modes.md", "docs/limits.md", "docs/platforms.md"] {
         let text = read(document);
         let quoted = text.split('`').skip(1).step_by(2);
         let tests: Vec<_> = quoted

@@ -1,6 +1,8 @@
 //! Freeze and thaw: the shipped layer in a host that stops every process of a sandbox between two invocations, breaks its
 //! connections meanwhile, and, which Lambda never does, stops it in the middle of a commit.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
+
 use std::fs;
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 //! The variants of the platform: SnapStart and another extension in the local host; OS-only runtimes, images, another
 //! wrapper and a switched-off layer under AWS's own emulator.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -39,6 +41,15 @@ async fn a_restored_sandbox_is_another_and_its_first_invocation_commits() {
     assert_eq!(before.len(), 1, "{log}");
     assert!(!after.is_empty() && after.iter().all(|sandbox| *sandbox == after[0]), "{log}");
     assert_ne!(before[0], after[0]);
+}
+
+/// The Python example, which does not know whether it is in a snapshot.
+#[tokio::test]
+async fn the_example_works_under_snap_start() {
+    let world = Local::start("examples/transfer-python", "app.handler", |config| config.snap_start = true).await;
+    assert_eq!(world.succeed(transfer("t1")).await["checking"], 900);
+    world.settled().await;
+    assert_eq!(world.succeed(transfer("t2")).await["checking"], 800);
 }
 
 /// The runtime that takes a killed one's place says that it is ready for a snapshot, and is not kept waiting.

@@ -5,6 +5,7 @@
 //! | `mod.rs` | begin, abort, end; when the sandbox may freeze |
 //! | `table.rs` | which attempts are open, and which one a request is about |
 //! | `look_up.rs` | the record of an earlier commit, and the answer from it |
+//! | `identity.rs` | which sandbox this is, and that it becomes another when it is restored from a snapshot |
 //! | `read.rs` | reads: one round trip, then commit records where the read rule asks for them |
 //! | `write.rs` | buffered writes and their preconditions |
 //! | `commit.rs` | the commit: record, then heads |
@@ -23,6 +24,7 @@ mod claims;
 mod commit;
 mod error;
 mod explicit;
+mod identity;
 mod look_up;
 mod read;
 mod retry;
@@ -134,26 +136,6 @@ impl<S: Store> Session<S> {
                 applies: Applies::new(sandbox),
             }),
         }
-    }
-
-    /// This sandbox, as the next record will name it.
-    #[must_use]
-    pub fn sandbox(&self) -> SandboxId {
-        self.inner.applies.sandbox()
-    }
-
-    /// 128 random bits.
-    #[must_use]
-    pub fn random(&self) -> u128 {
-        self.inner.sources.random()
-    }
-
-    /// This sandbox was restored from a snapshot, as others may be: it becomes one of its own, and talks to the store over
-    /// connections of its own. Nothing was begun or committed before a snapshot; if anything was, it is aborted.
-    pub fn restore(&self) {
-        self.change(|state| state.close(|_| true));
-        self.inner.applies.go_on_as(SandboxId::from_bits(self.random()));
-        self.inner.store.reconnect();
     }
 
     /// A shim has arrived; from now on invocations wait for it. Returns its number, for [`Self::detach`].

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use hyper::{Method, Response};
 
-use super::{Conductor, Waiting};
+use super::{Child, Conductor};
 use crate::body::{Body, Whole};
 use crate::coordinator::Coordinator;
 use crate::error::AppError;
@@ -103,8 +103,7 @@ impl Conductor {
             }
             Phase::Asked(None) | Phase::Pending | Phase::Restored => {}
         }
-        let waiting: Option<&Waiting> = self.waiting.as_ref();
-        if restored && waiting.is_some() {
+        if restored && (self.waiting.is_some() || self.child == Child::Down) {
             self.poll();
         }
         Ok(())
