@@ -147,6 +147,15 @@ impl Host {
         self.shared.world.apis.lock().unwrap_or_else(PoisonError::into_inner).get(&sandbox).copied()
     }
 
+    /// Waits until the sandbox, which serves nothing now, has noticed that it is broken: that one of its processes has
+    /// ended. For tests that kill between invocations; at once if the sandbox is not there.
+    pub async fn until_broken(&self, sandbox: SandboxNumber) {
+        let found = self.shared.free().iter().find(|free| free.number() == sandbox).and_then(Sandbox::lifecycle);
+        if let Some(lifecycle) = found {
+            lifecycle.until(|lifecycle| lifecycle.fault()).await;
+        }
+    }
+
     /// Ends every sandbox as Lambda does, within two seconds, and leaves no process. Invocations under way are refused
     /// an answer.
     pub async fn stop(self) {

@@ -96,6 +96,11 @@ impl Sandbox {
         self.running.is_some()
     }
 
+    /// Its state, if it runs.
+    pub(crate) fn lifecycle(&self) -> Option<Arc<Watched<Lifecycle>>> {
+        self.running.as_ref().map(|running| Arc::clone(&running.lifecycle))
+    }
+
     pub(crate) fn log(&self) -> Arc<SandboxLog> {
         Arc::clone(&self.log)
     }

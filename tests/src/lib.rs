@@ -8,12 +8,32 @@
 //! | [`local`] | the local host, with the layer in it and proxies around it |
 //! | [`sqs`] | a queue that delivers at least once |
 //! | [`wire`] | a TCP proxy that breaks connections and holds requests |
+//! | [`world`] | two of our own hosts over one embedded DynamoDB, every step of which a test can stop |
+//! | [`store_proxy`], [`witness`] | by what it stops them: requests to DynamoDB, and the handler |
+//! | `bin/witnessed-function.rs` | the function in these worlds |
+//! | [`matrix`] | the failure matrix: every instant with every cause, run and written down |
 //! | [`tools`] | what `tests/tools.sh` fetches, and ports |
+
+use std::future::Future;
+use std::time::Duration;
 
 pub mod clients;
 pub mod dynamodb_local;
 pub mod emulator;
 pub mod local;
+pub mod matrix;
 pub mod sqs;
+pub mod store_proxy;
 pub mod tools;
 pub mod wire;
+pub mod witness;
+pub mod world;
+
+/// Longer than anything takes that is expected to happen, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for what must happen.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let result = tokio::time::timeout(PATIENCE, future).await;
+    result.unwrap_or_else(|_| panic!("{what}: did not happen in {PATIENCE:?}"))
+}
