@@ -57,6 +57,14 @@ impl Setup {
         Self { function, timeout, init_limit, first: Vec::new(), second }
     }
 
+    /// With the same `AFT_DUPLICATE_CHECK` for both hosts.
+    #[must_use]
+    pub fn duplicate_check(mut self, when: &'static str) -> Self {
+        self.first = vec![("AFT_DUPLICATE_CHECK", when)];
+        self.second = self.first.clone();
+        self
+    }
+
     /// With a setting for the first host.
     #[must_use]
     pub fn first(mut self, name: &'static str, value: &'static str) -> Self {
@@ -179,19 +187,33 @@ impl World {
         Stored { records, heads: [value(&keys[0]), value(&keys[1])] }
     }
 
+    /// Page by page: a page has 1 MB.
     async fn count_records(&self) -> usize {
-        let address: SocketAddr =
-            self.engine.endpoint().to_string().trim_start_matches("http://").parse().expect("one");
-        let query = json!({
+        let mut query = json!({
             "TableName": self.tables.transactions,
             "ConsistentRead": true,
             "Select": "COUNT",
             "FilterExpression": "part = :commit",
             "ExpressionAttributeValues": { ":commit": { "S": "commit" } },
         });
+        let mut count = 0;
+        loop {
+            let page = self.ask("Scan", &query).await;
+            count += page["Count"].as_u64().and_then(|count| usize::try_from(count).ok()).expect("a scan counts");
+            match page.get("LastEvaluatedKey") {
+                Some(last) => query["ExclusiveStartKey"] = last.clone(),
+                None => return count,
+            }
+        }
+    }
+
+    /// A request of our own to the engine.
+    async fn ask(&self, operation: &str, query: &Value) -> Value {
+        let endpoint = self.engine.endpoint().to_string();
+        let address: SocketAddr = endpoint.trim_start_matches("http://").parse().expect("the engine has an address");
         let request = Request::post("/")
             .header("content-type", "application/x-amz-json-1.0")
-            .header("x-amz-target", "DynamoDB_20120810.Scan")
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
             .header("x-amz-date", "20260101T000000Z")
             .header(
                 "authorization",
@@ -202,8 +224,13 @@ impl World {
             .expect("a method, a path, headers and a body");
         let (status, body) = send(address, request).await;
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
-        let answer: Value = serde_json::from_slice(&body).expect("DynamoDB answers in JSON");
-        answer["Count"].as_u64().and_then(|count| usize::try_from(count).ok()).expect("a scan counts")
+        serde_json::from_slice(&body).expect("DynamoDB answers in JSON")
+    }
+
+    /// The processes of the first host's sandbox that Lambda knows of: while they are the same, it was not reset.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        self.first.processes().into_iter().map(|process| process.pid).collect()
     }
 
     /// SIGKILL to a process of the first host's sandbox.

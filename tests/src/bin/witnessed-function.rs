@@ -83,7 +83,8 @@ impl Function {
     fn tell(&mut self, at: &str, request: &str, seen: Value) -> Result<(), Failure> {
         let report =
             json!({ "at": at, "side": self.side, "process": std::process::id(), "request": request, "seen": seen });
-        Ok(writeln!(self.witness, "{report}")?)
+        // In one write: whoever is killed has reported all or nothing.
+        Ok(self.witness.write_all(format!("{report}\n").as_bytes())?)
     }
 
     /// Tells the witness, and waits for an order: `go` or `error`. Whoever is to hang gets none.
@@ -125,6 +126,9 @@ impl Function {
         let mark = format!("{}-{}-{}", self.side, std::process::id(), self.runs);
         if self.gate("event", id, json!(mark))? == "error" {
             return Ok(None);
+        }
+        while event["until_refused_at"] == self.side.as_str() {
+            self.get(BOTH[0])?;
         }
         let seen = json!({ "a": self.get(BOTH[0])?, "b": self.get(BOTH[1])? });
         if self.gate("first-write", id, seen)? == "error" {
