@@ -20,8 +20,8 @@ pub enum SessionError {
     Closed(&'static str),
     /// An earlier delivery of the same request has committed: what this attempt does is of no use any more.
     #[error(
-        "this request was delivered twice, and the other delivery has committed: let the handler end, whether well or \
-         with an error; the caller gets the recorded response"
+        "this transaction has committed before, in another invocation: let the handler end, whether well or with an error; \
+         its caller is answered from that commit"
     )]
     AlreadyCommitted,
     /// The write buffer is full.

@@ -2,9 +2,6 @@
 
 use super::instant::Instant;
 
-/// The setting that limits one attempt, if this version has it.
-pub(super) const ATTEMPT_LIMIT: Option<&str> = None;
-
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
@@ -124,7 +121,6 @@ impl Cause {
             Self::HandlerErrorAlways if past_the_handler => Some(ANSWERED),
             Self::HandlerErrorAlways | Self::KilledAlways => Some(LIKE_ONCE),
             Self::Exit0 | Self::Exit1 | Self::Killed | Self::SegmentationFault => None,
-            Self::HangsToAttemptLimit if ATTEMPT_LIMIT.is_none() => Some("this version has no such limit"),
             Self::HangsToAttemptLimit if at.is_commit() => Some(ANSWERED),
             Self::HangsToAttemptLimit => (!at.is_handling()).then_some(NO_ATTEMPT),
             Self::HangsToDeadline if at == Instant::Idle => Some("the sandbox is frozen"),

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use aft_cli::{InvokeResult, Victim};
+use aft_protocol::settings;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::cause::ATTEMPT_LIMIT;
 use super::instant::Stop;
 use super::observation::{Caller, Held, Seen};
 use super::{Cause, Instant, Observation};
@@ -23,6 +23,8 @@ use crate::world::{FIRST, SANDBOX, SECOND, Setup, World, error_type, wrote};
 const REQUEST: &str = "the-request";
 /// Where a deadline must pass: long enough to get to the instant on a busy machine.
 const SHORT: Duration = Duration::from_secs(3);
+/// The same for an attempt's limit, in milliseconds.
+const ATTEMPT_LIMIT_MS: &str = "3000";
 /// A response that does not fit into the record's own item.
 const LARGE: usize = 400_000;
 
@@ -67,10 +69,10 @@ fn setup(function: &Path, at: Instant, cause: Cause) -> Setup {
             setup.init_limit = Duration::from_secs(1);
         }
     }
-    match ATTEMPT_LIMIT {
-        Some(name) if cause == Cause::HangsToAttemptLimit => setup.first(name, "2000"),
-        Some(_) | None => setup,
+    if cause == Cause::HangsToAttemptLimit {
+        setup = setup.first(settings::ATTEMPT_TIMEOUT.name, ATTEMPT_LIMIT_MS);
     }
+    setup
 }
 
 fn event(at: Instant) -> Value {
