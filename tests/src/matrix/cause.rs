@@ -111,7 +111,7 @@ impl Cause {
     pub fn impossible(self, at: Instant) -> Option<&'static str> {
         const ANSWERED: &str = "the handler has answered";
         const NO_ATTEMPT: &str = "no attempt is open";
-        const LIKE_ONCE: &str = "no other attempt follows: as once";
+        const LIKE_ONCE: &str = "no other attempt follows, so it happens once";
         const NO_REQUEST: &str = "nothing is on its way to the store";
         let past_the_handler = at.is_commit() || at == Instant::AfterResponse;
         match self {

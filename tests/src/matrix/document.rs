@@ -34,9 +34,10 @@ pub fn render(observed: &BTreeMap<(Instant, Cause), Observation>) -> String {
             }
         }
         if !reasons.is_empty() {
-            let reasons: Vec<_> =
-                reasons.iter().map(|(reason, causes)| format!("{} ({reason})", causes.join(", "))).collect();
-            let _ = writeln!(text, "\nCannot happen: {}.", reasons.join("; "));
+            text.push_str("\nWhat cannot happen here, and why:\n\n");
+        }
+        for (reason, causes) in reasons {
+            let _ = writeln!(text, "* *{reason}*: {}", causes.join("; "));
         }
     }
     text
