@@ -16,14 +16,14 @@
 //!       └────────────────── Redeliver ◄──────────────────────────────────────────┘ redeliver
 //!          next attempt
 //!
-//!   Beginning, Delivered, Committing, Aborting ── duplicate ──► Released
+//!   Beginning, Begun, Delivered, Committing, Aborting ── duplicate ──► Released, refused ──► Failed
 //! ```
 //!
 //! `Streaming` is there only if the function asked for responses that are passed on as they come. Its look-up of an earlier
 //! commit comes before its first byte, so a duplicate goes from `Delivered` to `Released`. What fails after that byte is
 //! never redelivered: `retry::decide` sees to it.
 //!
-//! What is refused (from `Beginning`, `Delivered`, `Committing` or `Aborting`, not drawn) has `Failed`.
+//! From `Begun`, that is for a runtime that was not there when the attempt began: the look-up may have won.
 //!
 //! Invariants: a response is released only from `Released`, and only a commit, or the record of an earlier one, leads
 //! there. No attempt starts before the one before it is aborted, or is known to have left no trace. `Released` and
@@ -145,12 +145,14 @@ impl State {
         let next = match (self, event) {
             (Self::Beginning, Event::Opened) => Self::Begun,
             (Self::Beginning, Event::NotBegun) => Self::Failed(Failure::NotBegun),
-            (Self::Beginning | Self::Delivered | Self::Committing | Self::Aborting(_), Event::Duplicate) => {
-                Self::Released(Whose::Recorded)
-            }
-            (Self::Beginning | Self::Delivered | Self::Committing | Self::Aborting(_), Event::Refused) => {
-                Self::Failed(Failure::Refused)
-            }
+            (
+                Self::Beginning | Self::Begun | Self::Delivered | Self::Committing | Self::Aborting(_),
+                Event::Duplicate,
+            ) => Self::Released(Whose::Recorded),
+            (
+                Self::Beginning | Self::Begun | Self::Delivered | Self::Committing | Self::Aborting(_),
+                Event::Refused,
+            ) => Self::Failed(Failure::Refused),
             (Self::Begun | Self::Delivered, Event::Handed) => Self::Delivered,
             (Self::Begun | Self::Delivered | Self::Streaming, Event::Crashed) => Self::Aborting(Cause::Crash),
             (Self::Begun | Self::Delivered | Self::Streaming, Event::TimedOut) => Self::Aborting(Cause::AttemptTimeout),

@@ -1,5 +1,6 @@
 //! What each state of the machine asks for.
 
+use aft_protocol::id::AttemptNumber;
 use aft_protocol::wire::Begin;
 use tokio::time::{Instant, sleep};
 
@@ -93,6 +94,33 @@ impl Conductor {
         }
     }
 
+    /// The runtime was not there when the attempt began: the look-up beside it has most likely ended by now, and a handler
+    /// whose transaction has committed before need not run.
+    pub(super) async fn look_before_handing(&mut self, open: &mut Open) -> Result<(), AppError> {
+        // A later attempt begins with a look-up.
+        if open.state() != State::Begun || open.attempt != AttemptNumber::FIRST {
+            return Ok(());
+        }
+        let event = match self.coordinator.known(open.transaction, open.attempt).await {
+            Ok(Answer::Duplicate(recorded)) => {
+                open.recorded = Some(recorded);
+                Event::Duplicate
+            }
+            Ok(Answer::Refused(refusal)) => refused(open, refusal),
+            // Not known, or not to be learnt: the commit will find out.
+            Ok(
+                Answer::Opened
+                | Answer::Committed
+                | Answer::Aborted
+                | Answer::Conflict(_)
+                | Answer::Failed(_)
+                | Answer::Unknown(_),
+            )
+            | Err(_) => return Ok(()),
+        };
+        Ok(open.step(event)?)
+    }
+
     /// Gives the event to the runtime, if it waits for one.
     fn hand(&mut self, open: &mut Open) -> bool {
         let waiting = self.waiting.take();
@@ -108,6 +136,9 @@ impl Conductor {
         let Some((content_type, body)) = open.response() else {
             return unknown(open, unresolved("the shim lost the response"));
         };
+        if open.batch.as_ref().is_some_and(|batch| batch.comes_again(&body)) {
+            return self.withdraw(open).await;
+        }
         let asked = Instant::now();
         let answer = self.coordinator.commit(open.transaction, open.attempt, content_type, body).await;
         self.pace.commit.observe(asked.elapsed());
@@ -130,6 +161,24 @@ impl Conductor {
         let message = format!("{cause}, nothing was written: {why}");
         open.fault = Some(Fault { kind, message });
         if cause == Cause::Conflict { Event::Conflicted(decision) } else { Event::CommitFailed(decision) }
+    }
+
+    /// The response says that the batch failed, and is to be released: nothing is written, and nothing recorded that would
+    /// answer for the next delivery.
+    async fn withdraw(&mut self, open: &mut Open) -> Event {
+        let (transaction, attempt) = (open.transaction, open.attempt);
+        tracing::info!(%transaction, %attempt, "the handler reports its batch as failed: nothing is committed");
+        match self.coordinator.abort(transaction, attempt).await {
+            Ok(Answer::Duplicate(recorded)) => {
+                open.recorded = Some(recorded);
+                Event::Duplicate
+            }
+            Ok(Answer::Refused(refusal)) => refused(open, refusal),
+            Ok(Answer::Aborted) => Event::Committed,
+            // Nothing was committed all the same: only a commit does.
+            Ok(Answer::Opened | Answer::Committed | Answer::Conflict(_) | Answer::Failed(_) | Answer::Unknown(_))
+            | Err(_) => Event::Committed,
+        }
     }
 
     async fn abort(&mut self, open: &mut Open, cause: Cause) -> Event {

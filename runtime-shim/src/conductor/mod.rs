@@ -229,6 +229,7 @@ impl Conductor {
                 match self.open.take() {
                     Some(mut open) => {
                         Self::broken_off_and_alive(&mut open)?;
+                        self.look_before_handing(&mut open).await?;
                         self.conduct(open).await?;
                     }
                     None => self.poll(),

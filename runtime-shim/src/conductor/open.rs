@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::body::Collected;
 use crate::coordinator::Recorded;
 use crate::delivery::Delivery;
-use crate::identity::{Identity, Integration, Refusal, Rules, Source};
+use crate::identity::{Batch, Identity, Integration, Refusal, Rules, Source};
 use crate::invocation::{Event, Impossible, State};
 use crate::message::Reply;
 use crate::platform;
@@ -53,6 +53,8 @@ pub(super) struct Open {
     pub(super) source: Source,
     /// The HTTP integration that the event came through.
     pub(super) integration: Option<Integration>,
+    /// The batch that it is, if that has the same name when it comes again.
+    pub(super) batch: Option<Batch>,
     /// Why this request must not run, or gets no response of a handler.
     pub(super) refusal: Option<Refusal>,
     pub(super) attempt: AttemptNumber,
@@ -80,7 +82,8 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn new(delivery: Delivery, rules: &Rules) -> Self {
-        let Identity { transaction, fingerprint, source, integration, refusal, warning } = delivery.identity(rules);
+        let Identity { transaction, fingerprint, source, integration, batch, refusal, warning } =
+            delivery.identity(rules);
         if let Some(why) = warning {
             tracing::warn!(transaction = %transaction, "AFT_TRANSACTION_KEY fails on this event: {why}");
         }
@@ -90,6 +93,7 @@ impl Open {
             fingerprint,
             source,
             integration,
+            batch,
             refusal,
             delivery,
             attempt: AttemptNumber::FIRST,

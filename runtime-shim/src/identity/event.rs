@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::http::{Http, Integration};
+use super::partial::Batch;
 use super::{Source, notification, queue, stream};
 
 /// Every event that says more than its bytes has one of these in it. Looking for them costs next to nothing.
@@ -21,6 +22,11 @@ pub(super) trait Origin {
 
     /// Adds what every delivery repeats to a seed.
     fn kept(&self, seed: Parts) -> Parts;
+
+    /// The batch, if its source takes partial batch responses.
+    fn batch(&self) -> Option<Batch> {
+        None
+    }
 }
 
 /// The top of an event. Each field is a piece of its text: a type that is not as expected is noticed where it is read.

@@ -8,6 +8,7 @@
 //! | `queue.rs` | SQS and SNS |
 //! | `stream.rs` | Kinesis, DynamoDB Streams, Kafka |
 //! | `notification.rs` | S3 and EventBridge |
+//! | `partial.rs` | batches whose partial failure brings them again |
 //! | `event.rs`, `json.rs` | taking events apart without building them |
 //! | `refusal.rs` | the answer to a request that must not run |
 //!
@@ -23,6 +24,7 @@ mod http;
 mod json;
 mod key;
 mod notification;
+mod partial;
 mod queue;
 mod refusal;
 mod stream;
@@ -36,6 +38,7 @@ use event::Event;
 
 pub use expression::{InvalidExpression, KeyExpression};
 pub use http::Integration;
+pub use partial::Batch;
 pub use refusal::Refusal;
 
 /// What named a transaction.
@@ -102,6 +105,8 @@ pub struct Identity {
     pub source: Source,
     /// The HTTP integration that it came through: what is refused is answered in its format.
     pub integration: Option<Integration>,
+    /// The batch that it is, if that has the same name when it comes again.
+    pub batch: Option<Batch>,
     /// Why the handler must not run.
     pub refusal: Option<Refusal>,
     /// What people should know: a key expression that failed on this event.
@@ -131,14 +136,15 @@ impl Rules {
             Err(malformed) => (None, Some(Refusal::MalformedKey(malformed.to_string()))),
         };
         let integration = event.integration();
-        let (transaction, fingerprint, source) = match named {
-            Some((source, parts)) => (parts.transaction(), event.kept(body), source),
-            None => {
-                let fingerprint = Fingerprint::of(body);
-                (TransactionId::for_request(&self.function, request, fingerprint), fingerprint, Source::Request)
-            }
+        let Some((source, parts)) = named else {
+            let fingerprint = Fingerprint::of(body);
+            let transaction = TransactionId::for_request(&self.function, request, fingerprint);
+            let source = Source::Request;
+            return Identity { transaction, fingerprint, source, integration, batch: None, refusal, warning };
         };
-        Identity { transaction, fingerprint, source, integration, refusal, warning }
+        let batch = event.origin.as_deref().and_then(event::Origin::batch);
+        let (transaction, fingerprint) = (parts.transaction(), event.kept(body));
+        Identity { transaction, fingerprint, source, integration, batch, refusal, warning }
     }
 
     /// The first source that names this event; none: the request ID does.

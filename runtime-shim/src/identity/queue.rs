@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::event::Origin;
+use super::partial::Batch;
 use super::{Source, json};
 
 #[derive(Deserialize)]
@@ -42,6 +43,10 @@ impl Origin for Sqs<'_> {
             let attributes = json::canonical(message.message_attributes);
             seed.with(&message.message_id).with(&message.body).with(attributes)
         })
+    }
+
+    fn batch(&self) -> Option<Batch> {
+        Some(Batch::new(&self.0.first()?.message_id, self.0.len()))
     }
 }
 

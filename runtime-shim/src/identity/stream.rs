@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::event::{Origin, Top};
+use super::partial::Batch;
 use super::{Source, json};
 
 #[derive(Deserialize)]
@@ -56,6 +57,10 @@ impl Origin for Kinesis {
             seed.with(&kinesis.sequence_number).with(&kinesis.partition_key).with(&kinesis.data)
         })
     }
+
+    fn batch(&self) -> Option<Batch> {
+        Some(Batch::new(&self.0.first()?.kinesis.sequence_number, self.0.len()))
+    }
 }
 
 #[derive(Deserialize)]
@@ -72,6 +77,12 @@ struct DynamoDbRecord<'a> {
 #[serde(rename_all = "PascalCase")]
 struct Change {
     sequence_number: String,
+}
+
+impl DynamoDbRecord<'_> {
+    fn sequence_number(&self) -> Option<String> {
+        json::read::<Change>(Some(self.dynamodb)).map(|change| change.sequence_number)
+    }
 }
 
 /// Its records do not name their shard; sequence numbers are those of the whole stream.
@@ -91,9 +102,7 @@ impl Origin for DynamoDb<'_> {
         if self.0.iter().any(|record| record.event_source_arn != first.event_source_arn) {
             return None;
         }
-        let number =
-            |record: &DynamoDbRecord<'_>| json::read::<Change>(Some(record.dynamodb)).map(|c| c.sequence_number);
-        let range = [number(first)?, number(last)?, self.0.len().to_string()];
+        let range = [first.sequence_number()?, last.sequence_number()?, self.0.len().to_string()];
         Some(range.iter().fold(seed.with(&first.event_source_arn), Parts::with))
     }
 
@@ -103,6 +112,10 @@ impl Origin for DynamoDb<'_> {
             seed.with(&record.event_name).with(json::canonical(Some(record.dynamodb)))
         };
         self.0.iter().fold(seed, add)
+    }
+
+    fn batch(&self) -> Option<Batch> {
+        Some(Batch::new(self.0.first()?.sequence_number()?, self.0.len()))
     }
 }
 

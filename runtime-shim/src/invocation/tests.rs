@@ -8,6 +8,8 @@ Beginning + Opened -> Begun
 Beginning + NotBegun -> Failed(NotBegun)
 Beginning + Duplicate -> Released(Recorded)
 Beginning + Refused -> Failed(Refused)
+Begun + Duplicate -> Released(Recorded)
+Begun + Refused -> Failed(Refused)
 Begun + Handed -> Delivered
 Begun + Crashed -> Aborting(Crash)
 Begun + TimedOut -> Aborting(AttemptTimeout)

@@ -181,7 +181,7 @@ async fn a_runtime_that_dies_idle_is_started_again_and_the_poll_is_kept() {
     let runtime = world.runtime().await;
     event(poll, "r-2", b"[]");
     world.begin(1).await.outcome("open");
-    assert_eq!(world.received(runtime.next()).await.body, "[]");
+    assert_eq!(world.received_late(&runtime).await.body, "[]");
     world.succeed(&runtime, "r-2", 1).await;
     world.nothing_more_heard();
 }
@@ -195,7 +195,7 @@ async fn a_runtime_that_hangs_up_and_asks_again_gets_the_event_that_came_meanwhi
     next.abort();
     event(poll, "r-1", b"{}");
     world.begin(1).await.outcome("open");
-    world.received(runtime.next()).await;
+    world.received_late(&runtime).await;
     world.succeed(&runtime, "r-1", 1).await;
 }
 
@@ -266,7 +266,7 @@ async fn a_later_init_error_is_the_invocations_error() {
     event(world.lambda(NEXT).await, "r-2", b"[]");
     world.begin(1).await.outcome("open");
     let runtime = world.runtime().await;
-    world.received(runtime.next()).await;
+    world.received_late(&runtime).await;
     world.succeed(&runtime, "r-2", 1).await;
 }
 
@@ -284,7 +284,7 @@ async fn a_runtime_that_cannot_start_again_waits_for_the_next_event() {
     event(world.lambda(NEXT).await, "r-2", b"[]");
     world.begin(1).await.outcome("open");
     let runtime = world.runtime().await;
-    assert_eq!(world.received(runtime.next()).await.body, "[]");
+    assert_eq!(world.received_late(&runtime).await.body, "[]");
     world.succeed(&runtime, "r-2", 1).await;
 }
 
@@ -311,6 +311,6 @@ async fn a_runtime_that_always_dies_idle_is_no_hot_loop() {
     event(poll.unwrap(), "r-1", b"{}");
     world.begin(1).await.outcome("open");
     let runtime = world.runtime().await;
-    world.received(runtime.next()).await;
+    world.received_late(&runtime).await;
     world.succeed(&runtime, "r-1", 1).await;
 }

@@ -65,3 +65,27 @@ async fn a_recorded_stream_is_released_as_a_stream() {
     assert_eq!(taken.header("transfer-encoding"), "chunked");
     assert_eq!(taken.body, "{}\0\0\0\0\0\0\0\0body");
 }
+
+/// The runtime was not there when the event came; until it is, the look-up beside it has ended.
+#[tokio::test]
+async fn a_look_up_that_wins_against_a_late_runtime_spares_the_handler() {
+    let mut world = World::start(&[]).await;
+    let runtime = world.runtime().await;
+    let next = runtime.next();
+    let poll = world.lambda(NEXT).await;
+    // It hangs up and asks again, later.
+    next.abort();
+    world.logged("a connection of the runtime broke").await;
+    event(poll, "r-1", b"{}");
+    world.begin(1).await.outcome("open");
+    let next = runtime.next();
+    world.known(1).await.duplicate("text/then", "what it said then");
+    let taken = world.taken("r-1", "response").await;
+    assert_recorded(&taken);
+    taken.accept();
+    world.ended("r-1").await;
+    event(world.lambda(NEXT).await, "r-2", b"[]");
+    world.begin(1).await.outcome("open");
+    assert_eq!(world.received(next).await.body, "[]", "the handler saw nothing of the first");
+    world.succeed(&runtime, "r-2", 1).await;
+}

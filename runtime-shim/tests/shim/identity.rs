@@ -49,6 +49,28 @@ async fn a_message_delivered_again_is_the_same_transaction() {
     assert_eq!(first.2, "transfer r-1 (sqs)");
 }
 
+/// Recorded, the failure would be the answer to every later delivery of the message, until it ends as a dead letter.
+#[tokio::test]
+async fn a_message_that_is_reported_as_failed_commits_nothing_and_runs_again() {
+    let mut world = World::start(&[]).await;
+    let (runtime, _) = world.delivered("r-1", MESSAGE).await;
+    let failed = r#"{"batchItemFailures":[{"itemIdentifier":"2e1424d4-f796-459a-8184-9c92662be6da"}]}"#;
+    let response = runtime.respond("r-1", failed);
+    world.abort(1).await.outcome("aborted");
+    let taken = world.taken("r-1", "response").await;
+    assert_eq!(taken.body, failed);
+    taken.accept();
+    assert_eq!(soon("the answer", response).await.unwrap().status, 202);
+    world.ended("r-1").await;
+    // The next delivery.
+    world.deliver(&runtime, "r-2", MESSAGE).await;
+    let response = runtime.respond("r-2", r#"{"batchItemFailures":[]}"#);
+    world.commit(1).await.outcome("committed");
+    world.taken("r-2", "response").await.accept();
+    assert_eq!(soon("the answer", response).await.unwrap().status, 202);
+    world.ended("r-2").await;
+}
+
 #[tokio::test]
 async fn the_configured_key_names_the_transaction_and_not_its_payload() {
     let settings = [("AFT_TRANSACTION_KEY", "order")];

@@ -94,7 +94,7 @@ impl Function {
     }
 
     fn handle(&mut self, id: &str, event: &Value) -> Result<(), Failure> {
-        let result = if event["do"] == "read" { self.read(id, event) } else { self.write(id, event) };
+        let result = if event["do"] == "read" { self.read(event) } else { self.write(id, event) };
         let response = match result {
             Ok(Some(response)) => response,
             Ok(None) => return self.fail(&format!("{INVOCATION}/{id}/error"), "Function.Failed"),
@@ -113,7 +113,7 @@ impl Function {
     }
 
     /// The keys in the order that the event asks for.
-    fn read(&mut self, _id: &str, event: &Value) -> Result<Option<Value>, Failure> {
+    fn read(&self, event: &Value) -> Result<Option<Value>, Failure> {
         let mut values = serde_json::Map::new();
         for key in event["keys"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             values.insert(key.to_owned(), self.get(key)?);

@@ -214,6 +214,13 @@ impl World {
         event
     }
 
+    /// The event, for a runtime that was not there when the first attempt at it began: the look-up is asked first.
+    pub async fn received_late(&mut self, runtime: &Runtime) -> Answer {
+        let next = runtime.next();
+        self.known(1).await.outcome("open");
+        self.received(next).await
+    }
+
     /// From the handler's response to the end of the invocation, with nothing in the way.
     pub async fn succeed(&mut self, runtime: &Runtime, request: &str, attempt: u64) {
         let response = runtime.respond(request, "\"done\"");
