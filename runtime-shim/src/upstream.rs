@@ -208,7 +208,9 @@ impl Upstream {
         // Costs 40 ms a post where it is missing; a connection that refuses it works all the same.
         let _ = stream.set_nodelay(true);
         let mut builder = http1::Builder::new();
-        let (sender, connection) = builder.preserve_header_case(true).handshake(TokioIo::new(stream)).await?;
+        // Names as the runtime wrote them. Where that is lost (in trailers), as Lambda writes its own.
+        builder.preserve_header_case(true).title_case_headers(true);
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!("a connection to the Runtime API broke: {error}");

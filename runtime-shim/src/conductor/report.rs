@@ -79,7 +79,7 @@ impl Conductor {
                 let message = format!("the attempt ran longer than AFT_ATTEMPT_TIMEOUT_MS ({limit} ms) and was ended");
                 described(open, Fault { kind: "Aft.AttemptTimeout", message })
             }
-            Failure::Attempt(Cause::TooLarge) => too_large(),
+            Failure::Attempt(Cause::TooLarge) => too_large(open),
             Failure::Refused => described(open, refusal_fault(open.refusal.as_ref())),
             Failure::NotBegun
             | Failure::Unknown
@@ -195,9 +195,12 @@ fn reported_init_error(open: &Open, Post { head, body }: &Post) -> Post {
     Post { head, body: body.clone() }
 }
 
-fn too_large() -> Fault {
-    let message =
+fn too_large(open: &Open) -> Fault {
+    let mut message =
         format!("Response payload size exceeded maximum allowed payload size ({} bytes).", limits::RESPONSE_BYTES);
+    if open.posted.as_ref().is_some_and(|posted| platform::is_streamed(&posted.head.headers)) {
+        message.push_str(" A streamed one of any size is passed on as it comes with AFT_STREAMING=pass-through.");
+    }
     Fault { kind: "Function.ResponseSizeTooLarge", message }
 }
 

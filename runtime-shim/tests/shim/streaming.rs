@@ -67,3 +67,19 @@ async fn a_trailer_that_was_not_announced_is_kept() {
     assert_eq!(taken.body, "abc");
     assert_eq!(taken.trailers, Some(trailers(&[("x-trailer", "kept")])));
 }
+
+/// It is held back whole; what is larger than that must be passed on, and its function's owner is told how.
+#[tokio::test]
+async fn a_stream_too_large_to_be_held_back_names_the_way_out() {
+    let mut world = World::start(&[]).await;
+    let (runtime, _) = world.delivered("r-1", b"{}").await;
+    let headers = [("Lambda-Runtime-Function-Response-Mode", "streaming")];
+    let response = runtime.post("invocation/r-1/response", &headers, vec![b'x'; 6 * 1_024 * 1_024 + 101]);
+    world.abort(1).await.outcome("aborted");
+    let taken = world.taken("r-1", "error").await;
+    let message = taken.json()["errorMessage"].as_str().unwrap().to_owned();
+    assert!(message.contains("AFT_STREAMING=pass-through"), "{message}");
+    taken.accept();
+    assert_eq!(response.await.unwrap().status, 413);
+    world.ended("r-1").await;
+}

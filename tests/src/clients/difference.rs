@@ -1,8 +1,8 @@
 //! What Lambda heard with the shim and without it, compared byte for byte.
 //!
 //! What belongs to one connection may differ, and nothing else: `Connection` and `Keep-Alive` are not passed on, `Host`
-//! names the address that was called, `Transfer-Encoding` is written by whoever writes the chunks (whether there are chunks is
-//! compared), and so are the names of trailers, whose case is lost.
+//! names the address that was called, and `Transfer-Encoding` is written by whoever writes the chunks (whether there are chunks
+//! is compared).
 
 use super::wire::{Field, Request};
 
@@ -48,9 +48,8 @@ fn of_one(a: &Request, a_authority: &str, b: &Request, b_authority: &str) -> Opt
     if a.framing != b.framing {
         return Some(format!("the body's end is told by {:?} without the shim, by {:?} with it", a.framing, b.framing));
     }
-    let [a_trailers, b_trailers] = [a, b].map(|request| request.trailers.iter().map(lower_case).collect::<Vec<_>>());
-    if a_trailers != b_trailers {
-        return Some(format!("trailers without the shim {a_trailers:?}, with it {b_trailers:?}"));
+    if a.trailers != b.trailers {
+        return Some(format!("trailers without the shim {:?}, with it {:?}", a.trailers, b.trailers));
     }
     (a.body != b.body).then(|| {
         let at = a.body.iter().zip(&b.body).position(|(a, b)| a != b).unwrap_or(a.body.len().min(b.body.len()));
@@ -60,10 +59,6 @@ fn of_one(a: &Request, a_authority: &str, b: &Request, b_authority: &str) -> Opt
         };
         format!("bodies differ at byte {at}: without the shim …{}…, with it …{}…", shown(&a.body), shown(&b.body))
     })
-}
-
-fn lower_case(field: &Field) -> Field {
-    Field { name: field.name.to_ascii_lowercase(), value: field.value.clone() }
 }
 
 /// All headers, in order, with the name of `Host` but not its value.
