@@ -187,11 +187,17 @@ impl ProcessTable {
         processes
     }
 
-    /// Kills the live processes that `which` chooses, without their children. Returns how many.
+    /// Kills the live processes that `which` chooses, without their children, all at the same time: none of them sees
+    /// another die. Returns how many.
     pub(crate) fn kill(&self, which: impl Fn(SandboxNumber, &Source) -> bool) -> usize {
         let table = self.lock();
         let chosen = table.live.iter().filter(|(_, (sandbox, source))| which(*sandbox, source));
-        chosen.filter(|(pid, _)| kill_process(**pid, Signal::KILL).is_ok()).count()
+        let chosen: Vec<Pid> = chosen.map(|(pid, _)| *pid).collect();
+        for pid in &chosen {
+            // Fails only if it has just ended.
+            let _ = kill_process(*pid, Signal::STOP);
+        }
+        chosen.iter().filter(|pid| kill_process(**pid, Signal::KILL).is_ok()).count()
     }
 
     /// Signals the groups of a sandbox's live processes.

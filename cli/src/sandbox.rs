@@ -374,9 +374,22 @@ pub(crate) fn control_socket(run_directory: &Path, sandbox: SandboxNumber) -> Pa
     run_directory.join(sandbox.0.to_string()).join("control.sock")
 }
 
-/// A port that is free now. Chosen anew at every start, so that one that was taken in between costs one failed start.
+/// Below the ports that the kernel gives to outgoing connections, and to listeners that name none: it would give one away
+/// between its choice here and the extension's listening.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+const PORT_TRIES: u32 = 100;
+
+/// A port that is free now. Chosen at random and anew at every start, so that hosts side by side do not meet.
 fn free_port() -> io::Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address: SocketAddr| address.port())
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..PORT_TRIES {
+        let port = PORTS.start + (clock::random_bits() % u128::from(PORTS.end - PORTS.start)) as u16;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn not_started(program: String, source: io::Error) -> Fault {

@@ -20,8 +20,6 @@ mod report;
 mod restore;
 mod stream;
 
-use std::process::ExitStatus;
-
 use aft_protocol::id::RequestId;
 use hyper::{Method, StatusCode};
 use tokio::sync::watch;
