@@ -40,27 +40,35 @@ pub enum Collected {
 /// # Errors
 /// If the connection breaks before the end.
 pub async fn collect(mut incoming: Incoming, limit: usize) -> Result<Collected, hyper::Error> {
-    let chunked = incoming.size_hint().exact().is_none();
+    let length = incoming.size_hint().exact();
+    let chunked = length.is_none();
     let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut all = BytesMut::new();
     let mut trailers = None;
     let mut too_large = false;
     while let Some(frame) = incoming.frame().await {
         match frame?.into_data() {
-            Ok(data) if too_large || first.len() + rest.len() + data.len() > limit => {
+            Ok(data) if too_large || first.len() + all.len() + data.len() > limit => {
                 too_large = true;
-                (first, rest) = (Bytes::new(), BytesMut::new());
+                (first, all) = (Bytes::new(), BytesMut::new());
             }
             // The common case is one frame, and costs no copy.
-            Ok(data) if first.is_empty() => first = data,
-            Ok(data) => rest.extend_from_slice(&data),
+            Ok(data) if first.is_empty() && all.is_empty() => first = data,
+            Ok(data) => {
+                if all.is_empty() {
+                    let announced = length.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+                    all.reserve(announced.min(limit).max(first.len() + data.len()));
+                    all.extend_from_slice(&std::mem::take(&mut first));
+                }
+                all.extend_from_slice(&data);
+            }
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
     if too_large {
         return Ok(Collected::TooLarge);
     }
-    let data = if rest.is_empty() { first } else { [first, rest.freeze()].concat().into() };
+    let data = if all.is_empty() { first } else { all.freeze() };
     Ok(Collected::Whole(Whole { data, trailers, chunked }))
 }
 

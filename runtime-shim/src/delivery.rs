@@ -3,6 +3,7 @@
 use aft_protocol::id::RequestId;
 use hyper::Response;
 use hyper::header::{HeaderName, HeaderValue};
+use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -74,8 +75,7 @@ impl Delivery {
     #[must_use]
     pub fn is_durable_execution(&self) -> bool {
         // Large events are the rule's exception, but parsing each of them for this would not be.
-        let hint = b"\"CheckpointToken\"";
-        self.body.data.windows(hint.len()).any(|window| window == hint)
+        memmem::find(&self.body.data, b"\"CheckpointToken\"").is_some()
             && serde_json::from_slice::<DurableExecution>(&self.body.data).is_ok()
     }
 }
