@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,7 @@ use crate::freezer::{Freezer, Why};
 use crate::invocation::{Answer, Event, Request};
 use crate::lifecycle::{Lifecycle, ShutdownReason};
 use crate::log::{SandboxLog, SandboxNumber, Source};
+use crate::port::free_port;
 use crate::process::{Process, ProcessTable, Program, Start};
 use crate::watched::Watched;
 
@@ -372,24 +373,6 @@ impl Launch<'_> {
 /// Where a sandbox's control socket lies.
 pub(crate) fn control_socket(run_directory: &Path, sandbox: SandboxNumber) -> PathBuf {
     run_directory.join(sandbox.0.to_string()).join("control.sock")
-}
-
-/// Below the ports that the kernel gives to outgoing connections, and to listeners that name none: it would give one away
-/// between its choice here and the extension's listening.
-const PORTS: std::ops::Range<u16> = 12_000..32_000;
-const PORT_TRIES: u32 = 100;
-
-/// A port that is free now. Chosen at random and anew at every start, so that hosts side by side do not meet.
-fn free_port() -> io::Result<u16> {
-    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-    for _ in 0..PORT_TRIES {
-        let port = PORTS.start + (clock::random_bits() % u128::from(PORTS.end - PORTS.start)) as u16;
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(_) => return Ok(port),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 fn not_started(program: String, source: io::Error) -> Fault {

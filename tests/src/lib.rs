@@ -6,6 +6,7 @@
 //! | [`dynamodb_local`] | AWS's own DynamoDB for tests |
 //! | [`emulator`] | AWS's own Lambda emulator, with the layer in it |
 //! | [`local`] | the local host, with the layer in it and proxies around it |
+//! | [`store`] | the store of a test |
 //! | [`sqs`] | a queue that delivers at least once |
 //! | [`wire`] | a TCP proxy that breaks connections and holds requests |
 //! | [`world`] | two of our own hosts over one embedded DynamoDB, every step of which a test can stop |
@@ -23,6 +24,7 @@ pub mod emulator;
 pub mod local;
 pub mod matrix;
 pub mod sqs;
+pub mod store;
 pub mod store_proxy;
 pub mod tools;
 pub mod wire;

@@ -11,12 +11,13 @@ use aft_cli::{SandboxNumber, Tables};
 use aft_protocol::head::Head;
 use aft_protocol::key::Key;
 use aft_store::Store;
-use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency};
+use aft_store::dynamodb::DynamoDb;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::emulator::layer_binary;
+use crate::store;
 use crate::tools::repository;
 use crate::tools::tool;
 use crate::wire::Wire;
@@ -169,16 +170,5 @@ fn binaries() -> LayerBinaries {
 }
 
 fn direct_store(engine: &Connected, tables: &Tables) -> DynamoDb {
-    DynamoDb::new(&Config {
-        data_table: tables.data.clone(),
-        transaction_table: tables.transactions.clone(),
-        region: "us-east-1".to_owned(),
-        endpoint: Some(engine.endpoint().clone()),
-        credentials: Credentials::Keys {
-            access_key_id: "local".to_owned(),
-            secret_access_key: "local".to_owned(),
-            session_token: None,
-        },
-        reads: ReadConsistency::Strong,
-    })
+    store::patient(&store::config(&engine.endpoint().to_string(), &tables.data, &tables.transactions))
 }

@@ -16,7 +16,7 @@ use aft_cli::{
 };
 use aft_protocol::key::Key;
 use aft_store::Store;
-use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency};
+use aft_store::dynamodb::DynamoDb;
 use hyper::Request;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -122,18 +122,11 @@ impl World {
         let proxied = Engine::Endpoint { url, create_tables: false };
         proxied.connect(&mut first, &tables).await.expect("nothing is asked of it");
 
-        let store = DynamoDb::new(&Config {
-            data_table: tables.data.clone(),
-            transaction_table: tables.transactions.clone(),
-            region: "us-east-1".to_owned(),
-            endpoint: Some(engine.endpoint().clone()),
-            credentials: Credentials::Keys {
-                access_key_id: "local".to_owned(),
-                secret_access_key: "local".to_owned(),
-                session_token: None,
-            },
-            reads: ReadConsistency::Strong,
-        });
+        let store = crate::store::patient(&crate::store::config(
+            &engine.endpoint().to_string(),
+            &tables.data,
+            &tables.transactions,
+        ));
         let first = Arc::new(Host::start(first).await.expect("the first host"));
         let second = Arc::new(Host::start(second).await.expect("the second host"));
         let mut world = Self { first, second, proxy, witness, old: String::new(), log, engine, tables, store };

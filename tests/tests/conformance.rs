@@ -1,29 +1,12 @@
 //! One suite, three engines: what the protocol was tested on in memory, developers run on dynoxide, and AWS ships as
 //! DynamoDB Local must behave alike.
 
-use std::time::Duration;
-
-use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency, TimeLimits};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use aft_store::dynamodb::DynamoDb;
+use aft_tests::store;
 
 /// A store with tables of its own, made at an endpoint.
 async fn store_at(endpoint: String, tables: &str) -> DynamoDb {
-    let config = Config {
-        data_table: format!("{tables}-data"),
-        transaction_table: format!("{tables}-transactions"),
-        region: "us-east-1".to_owned(),
-        endpoint: Some(endpoint.parse().expect("an engine has an endpoint")),
-        credentials: Credentials::Keys {
-            access_key_id: "local".to_owned(),
-            secret_access_key: "local".to_owned(),
-            session_token: None,
-        },
-        reads: ReadConsistency::Strong,
-    };
-    // The suite is about what is kept, not how fast: a busy machine must not fail it, and no call is repeated.
-    let patient = TimeLimits { connect: PATIENCE, answer: PATIENCE, request: PATIENCE };
-    let store = DynamoDb::with_time_limits(&config, &patient);
+    let store = store::patient(&store::config(&endpoint, &format!("{tables}-data"), &format!("{tables}-transactions")));
     store.create_tables().await.expect("the engine makes tables");
     store
 }

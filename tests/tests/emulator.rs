@@ -10,9 +10,10 @@ use std::net::SocketAddr;
 use aft_protocol::key::Key;
 use aft_protocol::version::Version;
 use aft_store::Store;
-use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency};
+use aft_store::dynamodb::DynamoDb;
 use aft_tests::dynamodb_local::DynamoDbLocal;
 use aft_tests::emulator::{Answer, Emulator, send};
+use aft_tests::store;
 use hyper::Request;
 use serde_json::{Value, json};
 
@@ -43,18 +44,7 @@ impl World {
     async fn new(name: &str) -> Self {
         let endpoint = DynamoDbLocal::shared().await.endpoint();
         let (data_table, transaction_table) = (format!("{name}-data"), format!("{name}-transactions"));
-        let store = DynamoDb::new(&Config {
-            data_table: data_table.clone(),
-            transaction_table: transaction_table.clone(),
-            region: "us-east-1".to_owned(),
-            endpoint: Some(endpoint.parse().expect("DynamoDB Local has an endpoint")),
-            credentials: Credentials::Keys {
-                access_key_id: "local".to_owned(),
-                secret_access_key: "local".to_owned(),
-                session_token: None,
-            },
-            reads: ReadConsistency::Strong,
-        });
+        let store = store::patient(&store::config(&endpoint, &data_table, &transaction_table));
         store.create_tables().await.expect("DynamoDB Local makes tables");
         let emulator = Emulator::start(&[
             ("AFT_DATA_TABLE", &data_table),

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use aft_cli::{ExtensionProgram, Invocation};
 use aft_tests::emulator::{Emulator, SHIM};
 use aft_tests::local::{Local, PATIENCE, SANDBOX, document, python, transfer};
+use aft_tests::store;
 use aft_tests::tools::repository;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -141,24 +142,9 @@ fn rust_function() -> std::path::PathBuf {
 
 /// The settings of a layer over tables of its own on AWS's own DynamoDB.
 async fn tables(name: &str) -> Vec<(&'static str, String)> {
-    use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency, TimeLimits};
     let endpoint = aft_tests::dynamodb_local::DynamoDbLocal::shared().await.endpoint();
     let (data_table, transaction_table) = (format!("{name}-data"), format!("{name}-transactions"));
-    let config = Config {
-        data_table: data_table.clone(),
-        transaction_table: transaction_table.clone(),
-        region: "us-east-1".to_owned(),
-        endpoint: Some(endpoint.parse().unwrap()),
-        credentials: Credentials::Keys {
-            access_key_id: "local".to_owned(),
-            secret_access_key: "local".to_owned(),
-            session_token: None,
-        },
-        reads: ReadConsistency::Strong,
-    };
-    // Making tables takes its time on a busy machine.
-    let limits = TimeLimits { connect: PATIENCE, answer: PATIENCE, request: PATIENCE };
-    let store = DynamoDb::with_time_limits(&config, &limits);
+    let store = store::patient(&store::config(&endpoint, &data_table, &transaction_table));
     store.create_tables().await.unwrap();
     vec![
         ("AFT_DATA_TABLE", data_table),

@@ -7,24 +7,15 @@ use aft_protocol::head::{Cowritten, Entry};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::version::{Timestamp, Version};
-use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency};
+use aft_store::dynamodb::{Config, DynamoDb, ReadConsistency};
 use aft_store::{ErrorKind, Store};
+use aft_tests::store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 fn store(engine: &Embedded, data_table: &str, transaction_table: &str) -> DynamoDb {
-    DynamoDb::new(&Config {
-        data_table: data_table.to_owned(),
-        transaction_table: transaction_table.to_owned(),
-        region: "us-east-1".to_owned(),
-        endpoint: Some(engine.endpoint().parse().expect("the engine has an endpoint")),
-        credentials: Credentials::Keys {
-            access_key_id: "local".to_owned(),
-            secret_access_key: "local".to_owned(),
-            session_token: None,
-        },
-        reads: ReadConsistency::Eventual,
-    })
+    let config = store::config(&engine.endpoint(), data_table, transaction_table);
+    DynamoDb::new(&Config { reads: ReadConsistency::Eventual, ..config })
 }
 
 /// Sends one request as another program would, and returns the answer.

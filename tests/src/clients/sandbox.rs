@@ -12,7 +12,7 @@ use aft_cli::embedded::{Embedded, Storage};
 use aft_protocol::key::Key;
 use aft_protocol::version::Version;
 use aft_store::Store;
-use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency};
+use aft_store::dynamodb::DynamoDb;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -257,16 +257,5 @@ fn directory() -> PathBuf {
 }
 
 fn store(engine: &Embedded) -> DynamoDb {
-    DynamoDb::new(&Config {
-        data_table: "client".to_owned(),
-        transaction_table: "client-transactions".to_owned(),
-        region: "us-east-1".to_owned(),
-        endpoint: Some(engine.endpoint().parse().expect("the engine has an endpoint")),
-        credentials: Credentials::Keys {
-            access_key_id: "local".to_owned(),
-            secret_access_key: "local".to_owned(),
-            session_token: None,
-        },
-        reads: ReadConsistency::Strong,
-    })
+    crate::store::patient(&crate::store::config(&engine.endpoint(), "client", "client-transactions"))
 }
