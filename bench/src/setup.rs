@@ -1,6 +1,5 @@
 //! What every figure of a process starts from: the programs, an embedded engine, the configuration of a host.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use aft_cli::{Connected, Engine, HostConfig, Layer, LayerBinaries, Program, Tables};
@@ -66,7 +65,7 @@ impl Setup {
             .env("AWS_REGION", &self.config.region)
             .env("AWS_LAMBDA_FUNCTION_NAME", &self.config.function_name)
             .env("AWS_LAMBDA_RUNTIME_API", lambda.address().to_string())
-            .env(settings::PORT.name, free_port()?.to_string())
+            .env(settings::PORT.name, aft_cli::port::free_port()?.to_string())
             .env(settings::CONTROL_SOCKET.name, control_socket)
             .kill_on_drop(true);
         Ok(command)
@@ -104,10 +103,4 @@ impl Drop for SocketDirectory {
 /// If the kernel refuses.
 pub async fn end(mut process: Child) -> Result<(), Error> {
     Ok(process.kill().await?)
-}
-
-/// A port that is free now; taken in between, it costs the run.
-fn free_port() -> Result<u16, Error> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr().map(|address: SocketAddr| address.port())?)
 }

@@ -9,7 +9,7 @@
 //! | `freezer` | freeze and thaw |
 //! | `fault` | what breaks a sandbox, and what its caller sees |
 //! | `environment` | the variables of the processes |
-//! | `port` | a free port for the extension |
+//! | [`port`] | a free port for a process that is about to be started |
 //! | `process` | starting, killing and watching processes; no orphans |
 //! | `api`, `runtime_api`, `extensions_api` | Lambda's APIs for processes, one listener a sandbox |
 //! | `invoke_api` | Lambda's API for callers |
@@ -38,7 +38,7 @@ pub mod invocation;
 mod invoke_api;
 mod lifecycle;
 pub mod log;
-mod port;
+pub mod port;
 mod process;
 mod runtime_api;
 mod sandbox;
