@@ -30,6 +30,9 @@ macro_rules! tests {
 
 const BYTES: [Test; 1] = tests![lambda_hears_every_byte_as_without_the_shim];
 
+/// Of clients that stream.
+const STREAM: [Test; 1] = tests![lambda_hears_every_byte_of_a_stream_that_is_passed_on];
+
 const BEHAVIOUR: [Test; 8] = tests![
     a_clients_writes_are_committed_together,
     a_clients_error_is_made_up_for,
@@ -47,7 +50,10 @@ fn main() -> ExitCode {
     for (name, prepare) in client::OPTIONAL {
         let tests = BYTES.into_iter().chain(BEHAVIOUR);
         match prepare() {
-            Ok(client) => trials.extend(tests.map(|test| trial(client.clone(), test))),
+            Ok(client) => {
+                let stream = STREAM.into_iter().filter(|_| client.binary == Binary::Streamed);
+                trials.extend(tests.chain(stream).map(|test| trial(client.clone(), test)));
+            }
             Err(missing) => trials.extend(tests.map(|(test, _)| skipped(name, test, &missing))),
         }
     }
@@ -78,8 +84,17 @@ fn skipped(client: &str, name: &str, missing: &Missing) -> Trial {
 }
 
 async fn lambda_hears_every_byte_as_without_the_shim(client: &'static Client) {
+    compare(client, "buffered").await;
+}
+
+async fn lambda_hears_every_byte_of_a_stream_that_is_passed_on(client: &'static Client) {
+    compare(client, "pass-through").await;
+}
+
+/// The same events to the client alone, and to the client behind the shim with this `AFT_STREAMING`.
+async fn compare(client: &'static Client, streaming: &str) {
     let mut without = Sandbox::bare(client).await;
-    let mut with = Sandbox::with_layer(client).await;
+    let mut with = Sandbox::with_layer_and(client, streaming).await;
     let authorities = [&without, &with].map(|sandbox| sandbox.lambda.address().to_string());
     let (fatal, events): (Vec<_>, Vec<_>) =
         Events::default().comparison().into_iter().partition(|event| client.fatal.contains(&event.name));

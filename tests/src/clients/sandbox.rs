@@ -75,6 +75,14 @@ impl Sandbox {
     /// # Panics
     /// If something of it cannot be started; most likely the layer was not built.
     pub async fn with_layer(client: &Client) -> Self {
+        Self::with_layer_and(client, "buffered").await
+    }
+
+    /// The same with this `AFT_STREAMING`.
+    ///
+    /// # Panics
+    /// As [`Self::with_layer`].
+    pub async fn with_layer_and(client: &Client, streaming: &str) -> Self {
         let lambda = Lambda::start().await;
         let directory = directory();
         let engine = Embedded::start(Storage::Memory).await.expect("the engine starts in memory");
@@ -85,6 +93,7 @@ impl Sandbox {
             ("AFT_TRANSACTION_TABLE", "client-transactions".to_owned()),
             ("AFT_DYNAMODB_ENDPOINT", engine.endpoint()),
             ("AFT_PORT", free_port().to_string()),
+            ("AFT_STREAMING", streaming.to_owned()),
             ("AFT_CONTROL_SOCKET", directory.join("aft.sock").display().to_string()),
         ];
         let binaries = layer();
