@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use aft_cli::{
     Connected, Engine, Host, HostConfig, Invocation, InvokeResult, Layer, LayerBinaries, LogSink, Program, Tables,
 };
 use aft_tests::sqs::{Message, Queue};
-use aft_tests::tools::tool;
+use aft_tests::tools::{repository, tool};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
@@ -41,10 +41,6 @@ impl Drop for Log {
             self.0.lock().expect("no writer panics").iter().for_each(|line| eprintln!("{line}"));
         }
     }
-}
-
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is a folder of the repository")
 }
 
 fn python() -> Program {
@@ -224,10 +220,6 @@ async fn every_message_of_a_queue_happens_once_in_python() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_of_a_queue_happens_once_in_node() {
-    let found = std::process::Command::new("node").arg("--version").output();
-    if found.is_err() {
-        eprintln!("skipped: node is not installed");
-        return;
-    }
+    // `make test` needs npm, which comes with it.
     exactly_once("node", node(), 2).await;
 }
