@@ -67,7 +67,9 @@ impl Conductor {
             self.open = Some(open);
             return Ok(());
         }
-        broken_off(&mut open);
+        if ending == Ending::BrokenOff {
+            broken_off(&mut open);
+        }
         open.step(Event::Responded)?;
         self.conduct(open).await
     }
