@@ -214,6 +214,13 @@ impl World {
         event
     }
 
+    /// The sandbox goes on: another runtime takes the next event, and answers it.
+    pub async fn lives_on(&mut self) {
+        let runtime = self.runtime().await;
+        self.deliver(&runtime, "r-2", b"{}").await;
+        self.succeed(&runtime, "r-2", 1).await;
+    }
+
     /// The event, for a runtime that was not there when the first attempt at it began: the look-up is asked first.
     pub async fn received_late(&mut self, runtime: &Runtime) -> Answer {
         let next = runtime.next();
