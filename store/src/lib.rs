@@ -3,6 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | [`error`] | failures, classified by what the caller must do |
+//! | [`retry`] | trying a call again, with a deadline |
+//! | [`roll_forward`](mod@roll_forward) | moving every head to what a commit record says |
 //! | [`dynamodb`] | the production store, through aws-sdk-dynamodb |
 //! | `memory` | the contract in its plainest form, for protocol tests (feature `testing`) |
 //! | `faults` | a store that fails on purpose, before or after the effect (feature `testing`) |
@@ -26,8 +28,11 @@ pub mod error;
 pub mod faults;
 #[cfg(feature = "testing")]
 pub mod memory;
+pub mod retry;
+pub mod roll_forward;
 
 pub use error::{ErrorKind, StoreError};
+pub use roll_forward::roll_forward;
 
 /// How a conditional write of a commit record ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

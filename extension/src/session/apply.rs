@@ -10,24 +10,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aft_protocol::head::Entry;
 use aft_protocol::id::SandboxId;
-use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 use aft_protocol::version::Version;
-use aft_store::{Store, StoreError};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use aft_store::retry::out_of_time;
+use aft_store::{Store, StoreError, roll_forward};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Session;
-use super::retry::{last_moment, out_of_time};
-
-/// Heads of one record moved at the same time.
-const PARALLEL: usize = 32;
-
-/// Added to a record's expiry for the tombstones it makes: a late apply of an older write must still find them.
-const TOMBSTONE_MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
+use super::retry::last_moment;
 
 /// How long an apply that no invocation waits for keeps trying.
 const UNATTENDED: Duration = Duration::from_secs(15 * 60);
@@ -132,7 +124,8 @@ impl<S: Store> Session<S> {
         // Counted before the task first runs: from here on the sandbox must not freeze.
         let pending = Pending::new(&self.inner.applies);
         tokio::spawn(async move {
-            let result = session.apply(&record).await;
+            let patience = session.patience(Instant::now() + UNATTENDED);
+            let result = roll_forward(&session.inner.store, &record, patience).await;
             match &result {
                 Ok(()) => session.inner.applies.own().is_applied(&record),
                 Err(error) => tracing::error!(
@@ -162,19 +155,6 @@ impl<S: Store> Session<S> {
     pub(super) async fn finish_apply(&self, record: &CommitRecord, deadline: Instant) -> Result<(), StoreError> {
         let progress = self.start_apply(Arc::new(record.clone()));
         wait_for(progress, deadline).await
-    }
-
-    async fn apply(&self, record: &CommitRecord) -> Result<(), StoreError> {
-        let deadline = Instant::now() + UNATTENDED;
-        let expires = record.expires_at_seconds.saturating_add(TOMBSTONE_MARGIN.as_secs());
-        let moves = record.head_entries().map(|(key, entry)| self.move_head(key.clone(), entry, expires, deadline));
-        // Collected first: a stream of borrowing futures would not be Send.
-        let moves: Vec<_> = moves.collect();
-        stream::iter(moves).map(Ok).try_for_each_concurrent(PARALLEL, |moving| moving).await
-    }
-
-    async fn move_head(&self, key: Key, entry: Entry, expires: u64, deadline: Instant) -> Result<(), StoreError> {
-        self.retrying(deadline, || self.inner.store.apply(&key, &entry, expires)).await.map(drop)
     }
 }
 

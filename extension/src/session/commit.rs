@@ -12,12 +12,13 @@ use aft_protocol::limits;
 use aft_protocol::record::{CommitRecord, Response, Writes};
 use aft_protocol::version::Version;
 use aft_protocol::wire::ErrorCode;
+use aft_store::retry::out_of_time;
 use aft_store::{Committed, ErrorKind, Store, StoreError};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::apply::wait_for;
-use super::retry::{last_moment, out_of_time};
+use super::retry::last_moment;
 use super::{Ack, Named, Open, Session, SessionError};
 
 /// How a commit ended.
@@ -208,7 +209,7 @@ impl<S: Store> Session<S> {
             };
             may_have_applied |= error.kind().may_have_applied();
             tracing::warn!(transaction = %record.transaction(), "writing the commit record, try {}: {error}", tries + 1);
-            if !error.kind().is_retryable() || !self.pause(tries, until).await {
+            if !error.kind().is_retryable() || !self.patience(until).pause(tries).await {
                 return Err(not_recorded(&error, may_have_applied));
             }
             tries += 1;

@@ -13,11 +13,12 @@ use aft_protocol::id::{AttemptNumber, Fingerprint, TransactionId};
 use aft_protocol::limits;
 use aft_protocol::record::{CommitRecord, Response};
 use aft_store::Store;
+use aft_store::retry::out_of_time;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout_at;
 
 use super::commit::cut_off;
-use super::retry::{last_moment, out_of_time};
+use super::retry::last_moment;
 use super::table::{Named, Open, State};
 use super::{CommitResult, Session, SessionError, cut, refused};
 
