@@ -13,8 +13,10 @@
 //! Nothing leaves this struct before [`Attempt::start_commit`]: there are no dirty reads (R-READ-2) and no traces of a
 //! failed attempt (R-COMMIT-8), because there is nothing to see.
 
+use std::collections::BTreeMap;
+
 use crate::atomic_read::{Choice, ReadSet, Records};
-use crate::head::{Entry, Head};
+use crate::head::{Before, Entry, Head};
 use crate::id::{AttemptNumber, Fingerprint, TransactionId};
 use crate::key::Key;
 use crate::limits;
@@ -109,7 +111,8 @@ pub struct Attempt {
     phase: Phase,
     reads: ReadSet,
     writes: Writes,
-    write_numbers: std::collections::BTreeMap<Key, u64>,
+    write_numbers: BTreeMap<Key, u64>,
+    before: BTreeMap<Key, Before>,
     write_count: u64,
     buffered_bytes: usize,
 }
@@ -123,7 +126,8 @@ impl Attempt {
             phase: Phase::Open,
             reads: ReadSet::default(),
             writes: Writes::new(),
-            write_numbers: std::collections::BTreeMap::new(),
+            write_numbers: BTreeMap::new(),
+            before: BTreeMap::new(),
             write_count: 0,
             buffered_bytes: 0,
         }
@@ -173,16 +177,16 @@ impl Attempt {
         Ok(self.reads.get(key).cloned().map(Seen::Read))
     }
 
-    /// Reads `key`, given its head and the records looked up so far. An accepted entry joins the read set; a conflict
-    /// dooms the attempt.
+    /// Reads `key` at this time (since the epoch), given its head and the records looked up so far. An accepted entry joins the
+    /// read set; a conflict dooms the attempt.
     ///
     /// # Errors
     /// [`Refusal::NotOpen`].
-    pub fn read(&mut self, key: &Key, head: &Head, records: &Records) -> Result<Choice, Refusal> {
+    pub fn read(&mut self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Result<Choice, Refusal> {
         self.check_open()?;
         let choice = match self.reads.get(key) {
             Some(entry) => return Ok(Choice::Accept(entry.clone())),
-            None => self.reads.choose(key, head, records),
+            None => self.reads.choose(key, head, records, now_seconds),
         };
         match &choice {
             Choice::Accept(entry) => self.reads.insert(key.clone(), entry.clone()),
@@ -190,6 +194,18 @@ impl Attempt {
             Choice::Consult(_) => {}
         }
         Ok(choice)
+    }
+
+    /// Takes note of heads that were fetched: what a write to one of them would take the place of.
+    pub fn saw(&mut self, heads: &BTreeMap<Key, Head>) {
+        self.before.extend(heads.iter().map(|(key, head)| (key.clone(), head.before())));
+    }
+
+    /// Hands out what is known of the versions that these writes would take the place of.
+    pub fn before(&mut self, writes: &Writes) -> BTreeMap<Key, Before> {
+        let mut before = std::mem::take(&mut self.before);
+        before.retain(|key, _| writes.contains_key(key));
+        before
     }
 
     /// How many bytes would be buffered after these writes.

@@ -39,6 +39,7 @@ impl<S: Store> Session<S> {
             return Ok(seen);
         }
         let mut heads = self.heads(&unknown, open.deadline).await?;
+        open.attempt().saw(&heads);
         let mut records = Records::new();
         loop {
             let missing = self.choose_all(open, &mut heads, &records, &mut seen)?;
@@ -62,6 +63,7 @@ impl<S: Store> Session<S> {
     ) -> Result<BTreeSet<TransactionId>, SessionError> {
         let mut missing = BTreeSet::new();
         let mut unsettled = BTreeMap::new();
+        let now_seconds = self.now_seconds();
         let mut attempt = open.attempt();
         for (key, head) in std::mem::take(heads) {
             // A write of the same attempt may have come while the store was asked.
@@ -69,7 +71,7 @@ impl<S: Store> Session<S> {
                 seen.insert(key, written);
                 continue;
             }
-            match attempt.read(&key, &head, records).map_err(refused)? {
+            match attempt.read(&key, &head, records, now_seconds).map_err(refused)? {
                 Choice::Accept(entry) => {
                     self.roll_forward_if_ahead(&entry, &head, records);
                     seen.insert(key, Seen::Read(entry));
@@ -92,7 +94,7 @@ impl<S: Store> Session<S> {
         }
         if let Some(Some(record)) = records.get(&entry.version.transaction()) {
             tracing::info!(transaction = %record.transaction(), "found committed but not applied: rolling forward");
-            let _progress = self.start_apply(Arc::new(record.clone()));
+            let _progress = self.start_apply(Arc::new(record.clone()), BTreeMap::new());
         }
     }
 

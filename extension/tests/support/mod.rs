@@ -12,7 +12,7 @@ use aft_extension::sources::Sources;
 use aft_protocol::atomic_read::Records;
 use aft_protocol::attempt::Seen;
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Entry, Head};
+use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
 use aft_protocol::key::Key;
 use aft_protocol::record::{CommitRecord, Response, Writes};
@@ -73,8 +73,8 @@ impl Store for Watched {
         self.store.commit(record).await
     }
 
-    async fn apply(&self, key: &Key, entry: &Entry, expires_at_seconds: u64) -> Result<Applied, StoreError> {
-        self.store.apply(key, entry, expires_at_seconds).await
+    async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
+        self.store.apply(key, entry, keep).await
     }
 
     async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Choice, ReadSet, Records};
-use crate::head::{Cowritten, Entry, Head};
+use crate::head::{Cowritten, Entry, Head, Keep, Move, Previous};
 use crate::id::{Fingerprint, Nonce, SandboxId, TransactionId};
 use crate::key::Key;
 use crate::record::{CommitRecord, Response};
 use crate::value::{ContentType, Value};
 use crate::version::{Timestamp, Version};
+
+/// In seconds since the epoch.
+const NOW: u64 = 1_000_000;
+const EXPIRES: u64 = 2_000_000;
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -33,12 +37,21 @@ fn record(at: u64, keys: &[&str]) -> CommitRecord {
         origin: String::new(),
         sandbox: SandboxId::from_bits(0),
         applied_through: Version::ZERO,
-        expires_at_seconds: 0,
+        expires_at_seconds: EXPIRES,
     }
 }
 
 fn head(text: &str, history: &[&CommitRecord]) -> Head {
-    history.iter().fold(Head::absent(), |head, record| head.moved_to(record.entry(&key(text)).unwrap()).unwrap())
+    let entries = history.iter().map(|record| record.entry(&key(text)).unwrap());
+    entries.fold(Head::absent(), |head, entry| moved(&head, entry, Keep::Inline).unwrap())
+}
+
+fn moved(head: &Head, entry: Entry, keep: Keep) -> Option<Head> {
+    match head.moved_to(entry, keep) {
+        Move::To(head) => Some(*head),
+        Move::NotNewer => None,
+        Move::RecordExpires => panic!("no record expires in here"),
+    }
 }
 
 fn records(known: &[&CommitRecord]) -> Records {
@@ -69,7 +82,7 @@ fn ids(times: &[u64]) -> Choice {
 fn a_version_is_too_new_if_its_sibling_was_read_before_it() {
     let (old, new) = (record(1, &["a", "b"]), record(2, &["a", "b"]));
     let reads = read_set(&[("a", &old)]);
-    assert_eq!(accepted(reads.choose(&key("b"), &head("b", &[&old, &new]), &Records::new())), old.version);
+    assert_eq!(accepted(reads.choose(&key("b"), &head("b", &[&old, &new]), &Records::new(), NOW)), old.version);
 }
 
 /// R-READ-1, the lower side: what was read with a sibling demands at least the sibling's version.
@@ -78,8 +91,8 @@ fn a_head_behind_the_lower_bound_is_passed_over_for_the_record() {
     let (old, new) = (record(1, &["a", "b"]), record(2, &["a", "b"]));
     let reads = read_set(&[("a", &new)]);
     let behind = head("b", &[&old]);
-    assert_eq!(reads.choose(&key("b"), &behind, &Records::new()), ids(&[2]));
-    assert_eq!(accepted(reads.choose(&key("b"), &behind, &records(&[&new]))), new.version);
+    assert_eq!(reads.choose(&key("b"), &behind, &Records::new(), NOW), ids(&[2]));
+    assert_eq!(accepted(reads.choose(&key("b"), &behind, &records(&[&new]), NOW)), new.version);
 }
 
 /// R-READ-1: absent keys count, on both sides.
@@ -88,9 +101,9 @@ fn an_absent_key_is_a_read_of_version_zero() {
     let both = record(2, &["a", "b"]);
     let mut reads = ReadSet::default();
     reads.insert(key("b"), Entry::absent());
-    assert_eq!(accepted(reads.choose(&key("a"), &head("a", &[&both]), &Records::new())), Version::ZERO);
+    assert_eq!(accepted(reads.choose(&key("a"), &head("a", &[&both]), &Records::new(), NOW)), Version::ZERO);
     let reads = read_set(&[("a", &both)]);
-    assert_eq!(reads.choose(&key("b"), &Head::absent(), &Records::new()), ids(&[2]));
+    assert_eq!(reads.choose(&key("b"), &Head::absent(), &Records::new(), NOW), ids(&[2]));
 }
 
 /// R-READ-3: "absent" is answered only if the head goes back to the key's birth; otherwise it is a conflict.
@@ -101,9 +114,9 @@ fn absence_must_be_known() {
     reads.insert(key("b"), Entry::absent());
     let young = head("a", &history[..5].iter().collect::<Vec<_>>());
     let known = records(&history.iter().collect::<Vec<_>>());
-    assert_eq!(accepted(reads.choose(&key("a"), &young, &known)), Version::ZERO);
+    assert_eq!(accepted(reads.choose(&key("a"), &young, &known, NOW)), Version::ZERO);
     let old = head("a", &history.iter().collect::<Vec<_>>());
-    assert_eq!(reads.choose(&key("a"), &old, &known), Choice::Conflict);
+    assert_eq!(reads.choose(&key("a"), &old, &known, NOW), Choice::Conflict);
 }
 
 /// R-READ-4: everything that may be needed is asked for at once.
@@ -115,8 +128,8 @@ fn older_versions_are_consulted_together() {
     reads.insert(key("b"), Entry::absent());
     let history: Vec<_> = std::iter::once(&fits).chain(&new).collect();
     let head = head("a", &history);
-    assert_eq!(reads.choose(&key("a"), &head, &Records::new()), ids(&[1, 2, 3]));
-    assert_eq!(accepted(reads.choose(&key("a"), &head, &records(&history))), fits.version);
+    assert_eq!(reads.choose(&key("a"), &head, &Records::new(), NOW), ids(&[1, 2, 3]));
+    assert_eq!(accepted(reads.choose(&key("a"), &head, &records(&history), NOW)), fits.version);
 }
 
 #[test]
@@ -124,10 +137,10 @@ fn a_long_cowritten_list_is_asked_for_before_it_is_trusted() {
     let (old, new) = (record(1, &["a", "b"]), record(2, &["a", "b"]));
     let mut marked = head("b", &[&old, &new]);
     marked.current.cowritten = Cowritten::InRecord;
-    assert_eq!(ReadSet::default().choose(&key("b"), &marked, &Records::new()), ids(&[2]));
-    assert_eq!(accepted(ReadSet::default().choose(&key("b"), &marked, &records(&[&new]))), new.version);
+    assert_eq!(ReadSet::default().choose(&key("b"), &marked, &Records::new(), NOW), ids(&[2]));
+    assert_eq!(accepted(ReadSet::default().choose(&key("b"), &marked, &records(&[&new]), NOW)), new.version);
     let reads = read_set(&[("a", &old)]);
-    assert_eq!(accepted(reads.choose(&key("b"), &marked, &records(&[&new]))), old.version);
+    assert_eq!(accepted(reads.choose(&key("b"), &marked, &records(&[&new]), NOW)), old.version);
 }
 
 /// R-READ-6: a record that has expired no longer constrains, and its absence is no reason to fail.
@@ -137,7 +150,48 @@ fn an_expired_record_no_longer_constrains() {
     let mut marked = head("b", &[&new]);
     marked.current.cowritten = Cowritten::InRecord;
     let expired = Records::from([(new.transaction(), None)]);
-    assert_eq!(accepted(ReadSet::default().choose(&key("b"), &marked, &expired)), new.version);
+    assert_eq!(accepted(ReadSet::default().choose(&key("b"), &marked, &expired, NOW)), new.version);
+}
+
+/// R-READ-6. A transaction wrote one key and deleted the other, and days later, when its record and then the tombstone had
+/// expired, nobody could read the two together any more: either order was a conflict, for ever.
+#[test]
+fn what_an_expired_transaction_deleted_can_be_read_as_absent() {
+    let both = record(2, &["a", "b"]);
+    let gone = Records::from([(both.transaction(), None)]);
+    let choose = |reads: &ReadSet, wanted: &str, head: &Head, now| reads.choose(&key(wanted), head, &gone, now);
+    let of_a = read_set(&[("a", &both)]);
+    assert_eq!(accepted(choose(&of_a, "b", &Head::absent(), EXPIRES)), Version::ZERO);
+    assert_eq!(choose(&of_a, "b", &Head::absent(), EXPIRES - 1), Choice::Conflict, "it constrains to the last");
+    let mut of_b = ReadSet::default();
+    of_b.insert(key("b"), Entry::absent());
+    assert_eq!(accepted(choose(&of_b, "a", &head("a", &[&both]), EXPIRES)), both.version);
+    assert_eq!(accepted(choose(&of_b, "a", &head("a", &[&both]), EXPIRES - 1)), Version::ZERO);
+    // Nor is a record asked for that is known to have expired.
+    let mut marked = head("b", &[&both]);
+    marked.current.cowritten = Cowritten::InRecord;
+    let choice = ReadSet::default().choose(&key("b"), &marked, &Records::new(), EXPIRES);
+    assert_eq!(accepted(choice), both.version);
+}
+
+/// The previous version of a large head is in its record; it is asked for with all else that may be needed (R-READ-4).
+#[test]
+fn a_previous_version_that_was_left_to_its_record_is_read_from_there() {
+    let [first, old, new] = [record(1, &["b"]), record(2, &["a", "b"]), record(3, &["a", "b"])];
+    let over = |head: &Head, record: &CommitRecord| {
+        moved(head, record.entry(&key("b")).unwrap(), Keep::InRecord { until_seconds: NOW }).unwrap()
+    };
+    let head = over(&over(&over(&Head::absent(), &first), &old), &new);
+    assert_eq!(head.previous, Previous::InRecord(old.version));
+    assert_eq!(accepted(ReadSet::default().choose(&key("b"), &head, &Records::new(), NOW)), new.version);
+    let reads = read_set(&[("a", &old)]);
+    assert_eq!(reads.choose(&key("b"), &head, &Records::new(), NOW), ids(&[2]));
+    let choice = reads.choose(&key("b"), &head, &records(&[&old]), NOW);
+    assert_eq!(choice, Choice::Accept(old.entry(&key("b")).unwrap()));
+    let mut reads = ReadSet::default();
+    reads.insert(key("a"), Entry::absent());
+    assert_eq!(reads.choose(&key("b"), &head, &Records::new(), NOW), ids(&[1, 2]));
+    assert_eq!(accepted(reads.choose(&key("b"), &head, &records(&[&first, &old]), NOW)), first.version);
 }
 
 /// A store without I/O: what is durable, and what is applied.
@@ -154,10 +208,10 @@ impl Model {
         self.heads.get(key).cloned().unwrap_or_else(Head::absent)
     }
 
-    fn apply(&mut self, nth: usize) {
+    fn apply(&mut self, nth: usize, keep: Keep) {
         let (transaction, key) = self.pending.swap_remove(nth);
         let entry = self.records[&transaction].entry(&key).unwrap();
-        if let Some(moved) = self.head(&key).moved_to(entry) {
+        if let Some(moved) = moved(&self.head(&key), entry, keep) {
             self.heads.insert(key, moved);
         }
     }
@@ -166,7 +220,7 @@ impl Model {
         let head = self.head(key);
         let mut known = Records::new();
         for trips in 1.. {
-            match reads.choose(key, &head, &known) {
+            match reads.choose(key, &head, &known, NOW) {
                 Choice::Consult(wanted) => {
                     assert!(wanted.iter().all(|id| !known.contains_key(id)), "asked twice for a record");
                     known.extend(wanted.into_iter().map(|id| (id, self.records.get(&id).cloned())));
@@ -224,7 +278,9 @@ fn history(seed: u64) -> (usize, usize) {
             }
             1 | 2 if !model.pending.is_empty() => {
                 let nth = random.below(model.pending.len());
-                model.apply(nth);
+                // Small and large values: what is before them is inline, or in its record.
+                let keep = [Keep::Inline, Keep::InRecord { until_seconds: NOW }][random.below(2)];
+                model.apply(nth, keep);
             }
             _ => {
                 let reader = random.below(readers.len());
