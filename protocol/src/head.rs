@@ -87,7 +87,14 @@ impl Entry {
     /// What a head takes to carry this version as its previous one: a value, a content type, a list and an expiry more.
     fn inline_bytes(&self) -> usize {
         let value = self.value.as_ref().map_or(1, |value| value.bytes().len() + value.content_type().as_str().len());
-        "pv".len() + "pct".len() + value + "pw".len() + list_bytes(&self.cowritten) + "pe".len() + NUMBER_BYTES
+        "pv".len()
+            + "pct".len()
+            + value
+            + "pw".len()
+            + LIST_BYTES
+            + list_bytes(&self.cowritten)
+            + "pe".len()
+            + NUMBER_BYTES
     }
 }
 
