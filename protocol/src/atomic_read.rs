@@ -99,6 +99,7 @@ impl ReadSet {
     pub fn choose(&self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Choice {
         let lower = self.lower_bound(key, now_seconds);
         let mut consult = BTreeSet::new();
+        let mut is_gone = false;
 
         let current = known(&head.current, key, records, now_seconds);
         let previous = match &head.previous {
@@ -117,7 +118,8 @@ impl ReadSet {
                     // Good, but a newer one may be: its cowritten list comes first.
                     return Choice::Consult(consult);
                 }
-                Known::Entry(_) | Known::Gone => {}
+                Known::Entry(_) => {}
+                Known::Gone => is_gone = true,
                 Known::Missing => {
                     consult.insert(version.transaction());
                     if self.is_empty() {
@@ -150,10 +152,13 @@ impl ReadSet {
         for version in older() {
             match recorded(*version, key, records) {
                 Known::Entry(entry) if self.admits(&entry, now_seconds) => return Choice::Accept(entry),
-                Known::Entry(_) | Known::Missing | Known::Gone => {}
+                Known::Entry(_) => {}
+                Known::Missing | Known::Gone => is_gone = true,
             }
         }
-        if lower.is_zero() && head.reaches_birth() { Choice::Accept(Entry::absent()) } else { Choice::Conflict }
+        // "Absent" would be older than a version that was there and cannot be had any more.
+        let was_absent = lower.is_zero() && head.reaches_birth() && !is_gone;
+        if was_absent { Choice::Accept(Entry::absent()) } else { Choice::Conflict }
     }
 }
 
