@@ -256,7 +256,9 @@ impl<G: Ground> World<G> {
                     }
                 }
             } else {
-                let value = format!("{transaction}.{step}");
+                // Long ones are left to their records when the next one comes.
+                let padding = if self.chance.one_in(2) { 700 } else { 0 };
+                let value = format!("{transaction}.{step}{:padding$}", "");
                 sandbox.session.write(named(transaction), Writes::from([(key.clone(), Some(v(&value)))]))?;
                 own.insert(key, value);
             }
