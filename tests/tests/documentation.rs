@@ -63,6 +63,8 @@ fn every_limit_is_documented_as_it_is() {
         ("TRANSACTION_BYTES", limits::TRANSACTION_BYTES),
         ("TRANSACTION_KEYS", limits::TRANSACTION_KEYS),
         ("SANDBOX_BYTES", limits::SANDBOX_BYTES),
+        ("READ_SET_BYTES", limits::READ_SET_BYTES),
+        ("STALENESS_SECONDS", usize::try_from(limits::STALENESS_SECONDS).unwrap()),
         ("OPEN_TRANSACTIONS", limits::OPEN_TRANSACTIONS),
         ("TRANSACTION_KEY_BYTES", limits::TRANSACTION_KEY_BYTES),
         ("SCOPE_BYTES", limits::SCOPE_BYTES),
@@ -80,7 +82,7 @@ fn every_limit_is_documented_as_it_is() {
         assert_eq!(number, value.to_string(), "{name}");
     }
     let constants = read("protocol/src/limits.rs").matches("pub const ").count();
-    assert_eq!(constants, 16, "a limit was added: document and list it here");
+    assert_eq!(constants, 18, "a limit was added: document and list it here");
 }
 
 /// Every rule that the protocol document promises is cited by a test; what is not built yet says so.
