@@ -57,6 +57,9 @@ impl World {
             ack: Ack::Visible,
             memoize_always: false,
             retention_seconds: 3_600,
+            reads_strongly: true,
+            write_look_up: true,
+            cache_bytes: 1_000_000,
             refuse_in_progress: false,
         };
         let sources = Sources { now: Arc::new(|| Timestamp::from_micros(1_000_000)), random: Arc::new(|| 7) };

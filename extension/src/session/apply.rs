@@ -126,6 +126,8 @@ impl<S: Store> Session<S> {
         tokio::spawn(async move {
             let patience = session.patience(Instant::now() + UNATTENDED);
             let result = roll_forward(&session.inner.store, &record, patience).await;
+            // Also if it failed: some heads may have moved.
+            session.cache().forget(record.writes.keys());
             match &result {
                 Ok(()) => session.inner.applies.own().is_applied(&record),
                 Err(error) => tracing::error!(

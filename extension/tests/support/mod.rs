@@ -4,7 +4,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aft_extension::session::{Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Named, Session, SessionError};
@@ -31,6 +31,10 @@ pub const BEHAVIOUR: Behaviour = Behaviour {
     ack: Ack::Visible,
     memoize_always: false,
     retention_seconds: 3_600,
+    reads_strongly: true,
+    // Off where it is not the point: most tests count calls.
+    write_look_up: false,
+    cache_bytes: 1_000_000,
     refuse_in_progress: false,
 };
 
@@ -40,11 +44,13 @@ pub type Calls = Arc<Mutex<Vec<Call>>>;
 /// Breaches of R-FM-2: a record, and an earlier one under the same sandbox's name that was not applied when it was written.
 pub type Breaches = Arc<Mutex<Vec<(Version, Version)>>>;
 
-/// A store that looks, whenever a record is written, whether R-FM-2 holds at that moment.
+/// A store that looks, whenever a record is written, whether R-FM-2 holds at that moment. Told to, it answers reads that
+/// may be stale as if nothing had ever been written.
 #[derive(Clone)]
 pub struct Watched {
     store: Memory,
     breaches: Breaches,
+    stale: Arc<AtomicBool>,
 }
 
 impl Store for Watched {
@@ -53,7 +59,14 @@ impl Store for Watched {
     }
 
     async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        if self.stale.load(Ordering::Relaxed) {
+            return Ok(keys.iter().map(|key| (key.clone(), Head::absent())).collect());
+        }
         self.store.heads(keys).await
+    }
+
+    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.store.latest_heads(keys).await
     }
 
     async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
@@ -88,8 +101,13 @@ impl Store for Watched {
 
 pub struct Sandbox {
     pub session: Session<Faulty<Watched>>,
+    pub behaviour: Behaviour,
     pub calls: Calls,
     pub breaches: Breaches,
+    /// Whether reads that may be stale are.
+    pub stale: Arc<AtomicBool>,
+    /// How far the wall clock is ahead, in microseconds.
+    pub skew_micros: Arc<AtomicI64>,
     start: Instant,
 }
 
@@ -145,16 +163,17 @@ impl Sandbox {
         let calls = Calls::default();
         let seen = Arc::clone(&calls);
         let breaches = Breaches::default();
-        let watched = Watched { store: store.clone(), breaches: Arc::clone(&breaches) };
+        let stale = Arc::new(AtomicBool::new(false));
+        let skew_micros = Arc::new(AtomicI64::new(skew_micros));
+        let watched = Watched { store: store.clone(), breaches: Arc::clone(&breaches), stale: Arc::clone(&stale) };
         let store = Faulty::new(watched, move |call: &Call| {
             seen.lock().unwrap().push(call.clone());
             plan(call)
         });
-        let sources =
-            sources(Instant::now(), Arc::new(AtomicI64::new(skew_micros)), seed.wrapping_mul(0x1234_5678_9abc_def1));
+        let sources = sources(Instant::now(), Arc::clone(&skew_micros), seed.wrapping_mul(0x1234_5678_9abc_def1));
         let session = Session::new(store, behaviour, sources);
         session.attach();
-        Self { session, calls, breaches, start }
+        Self { session, behaviour, calls, breaches, stale, skew_micros, start }
     }
 
     pub async fn begin(&self, transaction: u128) -> Begun {
