@@ -177,9 +177,8 @@ impl Attempt {
     /// [`Refusal::NotOpen`].
     pub fn recall(&mut self, key: &Key) -> Result<Option<Seen>, Refusal> {
         self.check_open()?;
-        if let Some(value) = self.writes.get(key) {
-            let number = self.write_numbers.get(key).copied().unwrap_or_default();
-            return Ok(Some(Seen::Written(value.clone(), number)));
+        if let Some(written) = self.written(key) {
+            return Ok(Some(written));
         }
         self.reads.touch(key);
         Ok(self.reads.get(key).cloned().map(Seen::Read))
@@ -192,11 +191,16 @@ impl Attempt {
     /// [`Refusal::NotOpen`].
     pub fn etag(&self, key: &Key) -> Result<Option<String>, Refusal> {
         self.check_open()?;
-        if let Some(value) = self.writes.get(key) {
-            let number = self.write_numbers.get(key).copied().unwrap_or_default();
-            return Ok(Seen::Written(value.clone(), number).etag());
+        if let Some(written) = self.written(key) {
+            return Ok(written.etag());
         }
         Ok(self.reads.existing(key).map(|version| version.to_string()))
+    }
+
+    fn written(&self, key: &Key) -> Option<Seen> {
+        let value = self.writes.get(key)?;
+        let number = self.write_numbers.get(key).copied().unwrap_or_default();
+        Some(Seen::Written(value.clone(), number))
     }
 
     /// Reads `key`, given its head and the records looked up so far. An accepted entry joins the read set; a conflict

@@ -88,6 +88,11 @@ mod tests {
     use aft_protocol::limits;
     use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
 
+    use std::sync::atomic::Ordering;
+
+    use aft_protocol::wire::{ErrorCode, route};
+
+    use super::super::tests::{Answer, World};
     use super::of;
     use crate::session::Freshness;
 
@@ -129,6 +134,85 @@ mod tests {
             assert_eq!(parsed(&[line]), max_age(0), "{line}");
         }
         assert_eq!(parsed(&["max-age=5", "\u{e9}"]), max_age(0));
+    }
+
+    /// `Cache-Status` and `Age` of an answer.
+    fn labels(answer: &Answer) -> (Option<&str>, Option<&str>) {
+        (answer.header("cache-status"), answer.header("age"))
+    }
+
+    async fn read(world: &World, method: &str, key: &str, cache_control: &str) -> Answer {
+        world.send(method, &format!("/v1/kv/{key}"), &format!("Cache-Control: {cache_control}\r\n"), b"").await
+    }
+
+    #[tokio::test]
+    async fn an_answer_says_whether_it_is_from_the_cache_and_how_old_it_is() {
+        let world = World::open().await;
+        world.send("PUT", "/v1/kv/a", "Content-Type: text/plain\r\n", b"1").await;
+        assert_eq!(labels(&read(&world, "GET", "a", "max-age=60").await), (Some("aft; hit; detail=transaction"), None));
+        world.next(2).await;
+        assert_eq!(labels(&world.get("/v1/kv/a").await), (None, None), "nothing was asked");
+        world.next(3).await;
+
+        world.now.fetch_add(5_000_000, Ordering::Relaxed);
+        let head = read(&world, "HEAD", "a", "max-age=60").await;
+        assert_eq!((head.status, labels(&head)), (200, (Some("aft; hit"), Some("5"))));
+        assert!(head.header("etag").is_some());
+        world.next(4).await;
+        let get = read(&world, "GET", "a", "max-age=60").await;
+        assert_eq!((get.text(), get.header("content-type")), ("1", Some("text/plain")));
+        assert_eq!(labels(&get), (Some("aft; hit"), Some("5")));
+        world.next(5).await;
+        assert_eq!(labels(&read(&world, "GET", "a", "max-age=4").await), (Some("aft; fwd=stale"), None));
+        world.next(6).await;
+        assert_eq!(labels(&read(&world, "GET", "a", "max-age=4").await), (Some("aft; hit"), Some("0")));
+        world.next(7).await;
+        for cache_control in ["no-cache", "max-age=0", "max-age=5, no-store"] {
+            world.next(8).await;
+            let answer = read(&world, "GET", "a", cache_control).await;
+            assert_eq!(labels(&answer), (Some("aft; fwd=request"), None), "{cache_control}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_absence_is_cached_as_a_value_is() {
+        let world = World::open().await;
+        let answer = read(&world, "GET", "never", "max-age=60").await;
+        answer.problem(ErrorCode::KeyNotFound);
+        assert_eq!(labels(&answer), (Some("aft; fwd=uri-miss"), None));
+        world.next(2).await;
+        world.now.fetch_add(1_500_000, Ordering::Relaxed);
+        let answer = read(&world, "GET", "never", "max-age=60").await;
+        answer.problem(ErrorCode::KeyNotFound);
+        assert_eq!(labels(&answer), (Some("aft; hit"), Some("2")));
+    }
+
+    #[tokio::test]
+    async fn a_batch_says_how_old_its_oldest_part_is() {
+        let world = World::open().await;
+        let batch = async |keys: &str| {
+            let body = format!(r#"{{"keys":[{keys}]}}"#);
+            world.send("POST", route::BATCH_GET, "Cache-Control: max-age=60\r\n", body.as_bytes()).await
+        };
+        assert_eq!(labels(&batch(r#""a""#).await), (Some("aft; fwd=uri-miss"), None));
+        world.now.fetch_add(2_000_000, Ordering::Relaxed);
+        world.next(2).await;
+        assert_eq!(labels(&batch(r#""a","b""#).await), (Some("aft; fwd=partial"), Some("2")));
+        world.now.fetch_add(1_000_000, Ordering::Relaxed);
+        world.next(3).await;
+        assert_eq!(labels(&batch(r#""a","b""#).await), (Some("aft; hit"), Some("3")));
+    }
+
+    #[tokio::test]
+    async fn the_health_document_counts_hits_and_misses() {
+        let world = World::open().await;
+        read(&world, "GET", "a", "max-age=60").await;
+        world.next(2).await;
+        read(&world, "GET", "a", "max-age=60").await;
+        let health: serde_json::Value = serde_json::from_slice(&world.get(route::HEALTH).await.body).unwrap();
+        let counts = ["heads", "hits", "misses"].map(|name| health["cache"][name].as_u64().unwrap());
+        assert_eq!(counts, [1, 1, 1]);
+        assert!(health["cache"]["bytes"].as_u64().unwrap() > 0);
     }
 
     #[test]
