@@ -12,16 +12,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::head::{Cowritten, Entry, Head, Previous};
 use crate::id::TransactionId;
 use crate::key::Key;
+use crate::limits;
+use crate::recency::Recency;
 use crate::record::CommitRecord;
+use crate::value::Value;
 use crate::version::Version;
 
 /// Commit records that were looked up: `None` if there is none (it expired).
 pub type Records = BTreeMap<TransactionId, Option<CommitRecord>>;
 
-/// What an attempt has read.
+/// What an attempt has read. It keeps every version and every cowritten list, and the values that were read last: up to
+/// [`limits::READ_SET_BYTES`] of them.
 #[derive(Debug, Default)]
 pub struct ReadSet {
     entries: BTreeMap<Key, Entry>,
+    /// The entries that have a value, and what it weighs.
+    values: Recency,
+    /// The entries that had one, and whose value in `entries` is `None` now.
+    forgotten: BTreeSet<Key>,
 }
 
 /// What the read rule says.
@@ -47,10 +55,33 @@ enum Known {
 }
 
 impl ReadSet {
-    /// What was read of `key`, if it was (R-READ-2: repeatable reads).
+    /// What was read of `key`, if it was and its value was not forgotten (R-READ-2: repeatable reads).
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<&Entry> {
-        self.entries.get(key)
+        self.entries.get(key).filter(|_| !self.forgotten.contains(key))
+    }
+
+    /// `key` is read again: its value is not the next to be forgotten.
+    pub fn touch(&mut self, key: &Key) {
+        self.values.touch(key);
+    }
+
+    /// The version of `key` that was read, if one was and the key exists there; also if its value was forgotten.
+    #[must_use]
+    pub fn existing(&self, key: &Key) -> Option<Version> {
+        let read = self.entries.get(key)?;
+        (read.value.is_some() || self.forgotten.contains(key)).then_some(read.version)
+    }
+
+    /// Every key that was read.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.entries.keys()
+    }
+
+    /// Bytes of the values that are kept.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.values.bytes()
     }
 
     /// How many keys were read.
@@ -65,9 +96,32 @@ impl ReadSet {
         self.entries.is_empty()
     }
 
-    /// Adds an entry that [`Self::choose`] accepted against this very read set.
+    /// Adds an entry that [`Self::read`] accepted against this very read set. Of all others, the values that were read
+    /// least recently are forgotten, as far as there are too many.
     pub fn insert(&mut self, key: Key, entry: Entry) {
-        self.entries.insert(key, entry);
+        let bytes = entry.value.as_ref().map(Value::weight);
+        self.forgotten.remove(&key);
+        self.entries.insert(key.clone(), entry);
+        if let Some(bytes) = bytes {
+            self.values.put(key, bytes);
+        }
+        while let Some(oldest) = self.values.shed(limits::READ_SET_BYTES) {
+            if let Some(entry) = self.entries.get_mut(&oldest) {
+                entry.value = None;
+            }
+            self.forgotten.insert(oldest);
+        }
+    }
+
+    /// What a read of `key` sees at this time (since the epoch), given its `head` and the `records` looked up so far: what was read before, if anything
+    /// was, and what the read rule says if not.
+    #[must_use]
+    pub fn read(&self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Choice {
+        match self.entries.get(key) {
+            None => self.choose(key, head, records, now_seconds),
+            Some(read) if self.forgotten.contains(key) => again(read, key, head, records),
+            Some(read) => Choice::Accept(read.clone()),
+        }
     }
 
     /// The newest version read whose transaction also wrote `key`; nothing older may be seen. Zero if there is none.
@@ -159,6 +213,24 @@ impl ReadSet {
         // "Absent" would be older than a version that was there and cannot be had any more.
         let was_absent = lower.is_zero() && head.reaches_birth() && !is_gone;
         if was_absent { Choice::Accept(Entry::absent()) } else { Choice::Conflict }
+    }
+}
+
+/// R-READ-2 where the value was forgotten: exactly the version that was read, from wherever it is to be had.
+fn again(read: &Entry, key: &Key, head: &Head, records: &Records) -> Choice {
+    let with_value = |found: Entry| Choice::Accept(Entry { value: found.value, ..read.clone() });
+    let is_it = |found: &Entry| found.version == read.version;
+    let previous = match &head.previous {
+        Previous::Inline(entry) => Some(entry),
+        Previous::InRecord(_) => None,
+    };
+    if let Some(found) = [Some(&head.current), previous].into_iter().flatten().find(|found| is_it(found)) {
+        return with_value(found.clone());
+    }
+    match recorded(read.version, key, records) {
+        Known::Missing => Choice::Consult(BTreeSet::from([read.version.transaction()])),
+        Known::Entry(found) => with_value(found),
+        Known::Gone => Choice::Conflict,
     }
 }
 

@@ -15,6 +15,12 @@ pub const TRANSACTION_BYTES: usize = 4 * 1_024 * 1_024;
 pub const TRANSACTION_KEYS: usize = 10_000;
 /// Most bytes that all open transactions of a sandbox may buffer together.
 pub const SANDBOX_BYTES: usize = 2 * TRANSACTION_BYTES;
+/// Most bytes of values that an attempt keeps of what it has read; the least recently read are forgotten first, and
+/// fetched again if they are asked for again.
+pub const READ_SET_BYTES: usize = 8 * 1_024 * 1_024;
+/// Seconds: the oldest that a head out of the sandbox's cache may be, whatever `max-age` a request allows. R-READ-6
+/// counts on it.
+pub const STALENESS_SECONDS: u64 = 900;
 /// Most explicit transactions open at the same time in a sandbox.
 pub const OPEN_TRANSACTIONS: usize = 64;
 /// Longest key of an explicit transaction.

@@ -21,7 +21,7 @@ use crate::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
 pub enum Call {
     /// [`Store::probe`].
     Probe,
-    /// [`Store::heads`] of these keys.
+    /// [`Store::heads`] or [`Store::latest_heads`] of these keys.
     Heads(BTreeSet<Key>),
     /// [`Store::records`] of these transactions.
     Records(BTreeSet<TransactionId>),
@@ -117,6 +117,10 @@ impl<S: Store + Clone> Store for Faulty<S> {
 
     async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
         self.run(Call::Heads(keys.clone()), self.inner.heads(keys)).await
+    }
+
+    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.run(Call::Heads(keys.clone()), self.inner.latest_heads(keys)).await
     }
 
     async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {

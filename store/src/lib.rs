@@ -79,6 +79,13 @@ pub trait Store: Send + Sync + 'static {
     /// snapshot of one item; the set of them is not. One round trip up to 100 keys.
     fn heads(&self, keys: &BTreeSet<Key>) -> impl Future<Output = Result<BTreeMap<Key, Head>, StoreError>> + Send;
 
+    /// As [`Self::heads`], and strongly consistent however the store was told to read: every move that was answered before
+    /// this call is in the answer.
+    fn latest_heads(
+        &self,
+        keys: &BTreeSet<Key>,
+    ) -> impl Future<Output = Result<BTreeMap<Key, Head>, StoreError>> + Send;
+
     /// The commit records of `transactions`, complete with what overflowed into chunks; one entry a transaction, `None`
     /// where there is no record. Always strongly consistent.
     fn records(

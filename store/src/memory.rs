@@ -71,6 +71,10 @@ impl Store for Memory {
         Ok(keys.iter().map(|key| (key.clone(), self.head_of(key))).collect())
     }
 
+    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.heads(keys).await
+    }
+
     async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
         let tables = self.tables();
         Ok(transactions.iter().map(|id| (*id, tables.records.get(id).cloned())).collect())

@@ -45,7 +45,7 @@ struct World {
 }
 
 impl World {
-    async fn new(tables: &str, ack: Ack) -> Self {
+    async fn new(tables: &str, ack: Ack, write_look_up: bool) -> Self {
         let proxy = StoreProxy::start(&DynamoDbLocal::shared().await.endpoint()).await;
         let config = store::config(&proxy.endpoint(), &format!("{tables}-data"), &format!("{tables}-transactions"));
         let store = store::patient(&config);
@@ -56,6 +56,9 @@ impl World {
             memoize_always: false,
             retention_seconds: RETENTION_SECONDS,
             refuse_in_progress: false,
+            write_look_up,
+            reads_strongly: true,
+            cache_bytes: 0,
         };
         let now = Arc::new(AtomicU64::new(1_790_000_000));
         let (clock, random) = (Arc::clone(&now), AtomicU64::new(1));
@@ -187,7 +190,7 @@ fn list(key_bytes: usize, count: usize, head: usize) -> usize {
 /// The formula: n·⌈s⌉ for heads of s KB, ⌈n·s + response⌉ for the record, and a read unit for each 4 KB that is read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_costs_what_the_formula_says() {
-    let world = World::new("formula", Ack::Visible).await;
+    let world = World::new("formula", Ack::Visible, false).await;
     for bytes in [102, 410, 1_024, 4_096, 40_960] {
         for count in [1, 5, 10, 25, 100] {
             let keys = keys(&format!("{bytes}/{count}"), count);
@@ -246,11 +249,26 @@ async fn a_transaction_costs_what_the_formula_says() {
     }
 }
 
+/// A key that is written without being read is looked up: a read unit for each 4 KB of its head, and no wrong guess.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_costs_a_read_and_spares_the_guess() {
+    let world = World::new("looked-up", Ack::Visible, true).await;
+    let keys = keys("a", 10);
+    let bytes = 4_096;
+    let first = world.transaction(&keys, bytes, false).await;
+    // DynamoDB charges a unit for each key that does not exist; DynamoDB Local does not.
+    assert_eq!((first.read_requests, first.moves, first.refused_moves), (1, 10, 0), "{first:?}");
+    world.later(RETENTION_SECONDS - limits::RECORD_NEEDED_SECONDS);
+    let old = world.transaction(&keys, bytes, false).await;
+    assert_eq!((old.read_requests, old.moves, old.refused_moves), (1, 10, 0), "{old:?}");
+    assert_eq!((old.reads, old.heads), (20.0, 10.0 * units(2 * bytes + 400)), "{old:?}");
+}
+
 /// Two to visible: everything that is under way at the same time is one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_is_one_round_trip_to_durable_and_two_to_visible() {
     for (ack, tables) in [(Ack::Visible, "visible"), (Ack::Durable, "durable")] {
-        let world = World::new(tables, ack).await;
+        let world = World::new(tables, ack, true).await;
         let keys = keys("trips", 25);
         let transaction = world.begin().await;
         world.read(transaction, &keys).await;

@@ -128,6 +128,8 @@ impl<S: Store> Session<S> {
         let pending = Pending::new(&self.inner.applies);
         tokio::spawn(async move {
             let result = session.apply(&record, &before).await;
+            // Also if it failed: some heads may have moved.
+            session.cache().forget(record.writes.keys());
             match &result {
                 Ok(()) => session.inner.applies.own().is_applied(&record),
                 Err(error) => tracing::error!(

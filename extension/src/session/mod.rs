@@ -6,7 +6,9 @@
 //! | `table.rs` | which attempts are open, and which one a request is about |
 //! | `look_up.rs` | the record of an earlier commit, and the answer from it |
 //! | `identity.rs` | which sandbox this is, and that it becomes another when it is restored from a snapshot |
-//! | `read.rs` | reads: one round trip, then commit records where the read rule asks for them |
+//! | `read.rs` | reads: the cache if it may be used, one round trip, then commit records where the read rule asks for them |
+//! | `fetch.rs` | heads on their way from the store, for reads and for writes |
+//! | `cache.rs` | heads that were fetched, for reads that allow some staleness |
 //! | `write.rs` | buffered writes and their preconditions |
 //! | `commit.rs` | the commit: record, then heads |
 //! | `explicit.rs` | explicit transactions: several within one invocation |
@@ -20,10 +22,12 @@
 
 mod apply;
 mod behaviour;
+mod cache;
 mod claims;
 mod commit;
 mod error;
 mod explicit;
+mod fetch;
 mod identity;
 mod look_up;
 mod read;
@@ -31,7 +35,7 @@ mod retry;
 mod table;
 mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aft_protocol::attempt::{Attempt, Identity};
@@ -46,14 +50,17 @@ use tokio::time::Instant;
 
 use crate::sources::Sources;
 use apply::Applies;
+use cache::Cache;
 use error::refused;
 use explicit::Turn;
 use table::{Open, State};
 
 pub use behaviour::{Ack, Behaviour, DuplicateCheck};
+pub use cache::CacheStatus;
 pub use commit::CommitResult;
 pub use error::SessionError;
 pub use explicit::{Explicit, Started};
+pub use read::{Answer, Freshness, Source, WhyFetched};
 pub use table::Named;
 pub use write::Precondition;
 
@@ -101,6 +108,7 @@ struct Inner<S> {
     behaviour: Behaviour,
     sources: Sources,
     clock: Mutex<Clock>,
+    cache: Mutex<Cache>,
     state: Mutex<State>,
     /// Counts changes of `state` that somebody may wait for.
     changed: watch::Sender<u64>,
@@ -130,6 +138,7 @@ impl<S: Store> Session<S> {
                 behaviour,
                 sources,
                 clock: Mutex::default(),
+                cache: Mutex::new(Cache::new(behaviour.cache_bytes)),
                 state: Mutex::default(),
                 changed: watch::Sender::new(0),
                 turn: Turn::default(),
@@ -193,8 +202,7 @@ impl<S: Store> Session<S> {
             fingerprint: begin.fingerprint,
             origin: cut(begin.origin, limits::ORIGIN_BYTES),
         };
-        let attempt = Mutex::new(Attempt::new(identity));
-        let open = Arc::new(Open { request: begin.request, deadline, attempt, look_up, owner: None });
+        let open = Arc::new(Open::new(begin.request, deadline, Attempt::new(identity), look_up, None));
         let earlier = self.change(|state| state.open.insert(transaction, open));
         if let Some(earlier) = earlier {
             earlier.attempt().close();
@@ -304,6 +312,16 @@ impl<S: Store> Session<S> {
     /// The wall clock, in seconds since the epoch.
     fn now_seconds(&self) -> u64 {
         self.inner.sources.now().as_micros() / 1_000_000
+    }
+
+    /// How the cache of heads is doing.
+    #[must_use]
+    pub fn cache_status(&self) -> CacheStatus {
+        self.cache().status()
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.inner.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn observe(&self, version: Version) {

@@ -1,55 +1,152 @@
-//! Reads: the heads in one round trip, then, where the read rule asks for them, commit records in one more (R-READ-4).
+//! Reads: from the cache if the request allows that; if not, the heads in one round trip, then, where the read rule asks for
+//! them, commit records in one more (R-READ-4).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aft_protocol::atomic_read::{Choice, Records};
-use aft_protocol::attempt::Seen;
+use aft_protocol::attempt::{Attempt, Seen};
 use aft_protocol::head::{Entry, Head};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
-use aft_store::{Store, StoreError};
-use tokio::time::Instant;
+use aft_store::Store;
 
 use super::{Named, Open, Session, SessionError, refused};
 
+/// What a read allows of the sandbox's cache of heads; by default, nothing but to keep what is fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Freshness {
+    /// How old a head may be, in seconds; 0: as new as the store tells.
+    pub max_age_seconds: u64,
+    /// Whether what is fetched is not to be kept.
+    pub no_store: bool,
+}
+
+/// What a read sees of a key, and where from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What this transaction sees.
+    pub seen: Seen,
+    /// Where from.
+    pub source: Source,
+}
+
+/// Where an answer is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The transaction has written or read the key before.
+    Transaction,
+    /// The sandbox's cache.
+    Cache {
+        /// How old it is, rounded up.
+        age_seconds: u64,
+    },
+    /// The store.
+    Store(WhyFetched),
+}
+
+/// Why the store was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyFetched {
+    /// The request does not allow the cache.
+    Asked,
+    /// The cache has nothing of the key.
+    NotCached,
+    /// What it has is older than the request allows.
+    TooOld,
+    /// What it has does not fit what the transaction has read.
+    NotAtomic,
+}
+
 impl<S: Store> Session<S> {
-    /// What the open attempt sees of each key.
+    /// What the open attempt sees of each key, as new as the store tells.
     ///
     /// # Errors
     /// [`SessionError`]; after a [`SessionError::ReadConflict`] the attempt can only be aborted.
     pub async fn read(&self, named: Named, keys: BTreeSet<Key>) -> Result<BTreeMap<Key, Seen>, SessionError> {
-        let open = self.find_undecided(named)?;
-        self.see(&open, keys).await
+        let answers = self.read_with(named, keys, Freshness::default()).await?;
+        Ok(answers.into_iter().map(|(key, answer)| (key, answer.seen)).collect())
     }
 
-    pub(super) async fn see(&self, open: &Open, keys: BTreeSet<Key>) -> Result<BTreeMap<Key, Seen>, SessionError> {
-        let mut seen = BTreeMap::new();
-        let mut unknown = BTreeSet::new();
+    /// What the open attempt sees of each key, from the cache where that is new enough and fits.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub async fn read_with(
+        &self,
+        named: Named,
+        keys: BTreeSet<Key>,
+        freshness: Freshness,
+    ) -> Result<BTreeMap<Key, Answer>, SessionError> {
+        let open = self.find_undecided(named)?;
+        self.see(&open, keys, freshness).await
+    }
+
+    pub(super) async fn see(
+        &self,
+        open: &Open,
+        keys: BTreeSet<Key>,
+        freshness: Freshness,
+    ) -> Result<BTreeMap<Key, Answer>, SessionError> {
+        let mut answers = BTreeMap::new();
+        let mut fetched = BTreeMap::new();
         {
-            let attempt = open.attempt();
+            let mut attempt = open.attempt();
             for key in keys {
-                match attempt.recall(&key).map_err(refused)? {
-                    Some(known) => drop(seen.insert(key, known)),
-                    None => drop(unknown.insert(key)),
+                match self.at_hand(&mut attempt, &key, freshness)? {
+                    Ok(answer) => drop(answers.insert(key, answer)),
+                    Err(why) => drop(fetched.insert(key, why)),
                 }
             }
         }
-        if unknown.is_empty() {
-            return Ok(seen);
+        if fetched.is_empty() {
+            return Ok(answers);
         }
-        let mut heads = self.heads(&unknown, open.deadline).await?;
-        open.attempt().saw(&heads);
+        let unknown = fetched.keys().cloned().collect();
+        let mut heads = self.heads(open, &unknown, !freshness.no_store).await?;
         let mut records = Records::new();
+        let mut seen = BTreeMap::new();
         loop {
             let missing = self.choose_all(open, &mut heads, &records, &mut seen)?;
             if missing.is_empty() {
-                return Ok(seen);
+                break;
             }
             let found = self.retrying(open.deadline, || self.inner.store.records(&missing)).await?;
             found.values().flatten().for_each(|record| self.observe(record.version));
             records.extend(found);
         }
+        let why = |key: &Key| fetched.get(key).copied().unwrap_or(WhyFetched::Asked);
+        answers.extend(seen.into_iter().map(|(key, seen)| {
+            let source = Source::Store(why(&key));
+            (key, Answer { seen, source })
+        }));
+        Ok(answers)
+    }
+
+    /// What needs no store: what the transaction knows, or a cached head that the read rule accepts. Where it does not, the
+    /// store is asked: a stale head must not doom an attempt.
+    fn at_hand(
+        &self,
+        attempt: &mut Attempt,
+        key: &Key,
+        freshness: Freshness,
+    ) -> Result<Result<Answer, WhyFetched>, SessionError> {
+        if let Some(seen) = attempt.recall(key).map_err(refused)? {
+            return Ok(Ok(Answer { seen, source: Source::Transaction }));
+        }
+        if freshness.max_age_seconds == 0 {
+            return Ok(Err(WhyFetched::Asked));
+        }
+        let mut cache = self.cache();
+        let answer = match cache.find(key, freshness.max_age_seconds, self.inner.sources.now()) {
+            Err(why) => Err(why),
+            Ok((head, age_seconds)) => match attempt.read_stale(key, &head, self.now_seconds()).map_err(refused)? {
+                Some(entry) => Ok(Answer { seen: Seen::Read(entry), source: Source::Cache { age_seconds } }),
+                None => Err(WhyFetched::NotAtomic),
+            },
+        };
+        cache.count(answer.is_ok());
+        Ok(answer)
     }
 
     /// Asks the read rule for each key that is left in `heads`, against the read set as it is now; moves what is settled
@@ -80,7 +177,11 @@ impl<S: Store> Session<S> {
                     missing.extend(wanted);
                     unsettled.insert(key, head);
                 }
-                Choice::Conflict => return Err(SessionError::ReadConflict(key)),
+                Choice::Conflict => {
+                    // If it began with heads out of the cache, the next attempt must not begin with the same.
+                    self.cache().forget(attempt.keys_read());
+                    return Err(SessionError::ReadConflict(key));
+                }
             }
         }
         *heads = unsettled;
@@ -96,11 +197,5 @@ impl<S: Store> Session<S> {
             tracing::info!(transaction = %record.transaction(), "found committed but not applied: rolling forward");
             let _progress = self.start_apply(Arc::new(record.clone()), BTreeMap::new());
         }
-    }
-
-    async fn heads(&self, keys: &BTreeSet<Key>, deadline: Instant) -> Result<BTreeMap<Key, Head>, StoreError> {
-        let heads = self.retrying(deadline, || self.inner.store.heads(keys)).await?;
-        heads.values().for_each(|head| self.observe(head.current.version));
-        Ok(heads)
     }
 }

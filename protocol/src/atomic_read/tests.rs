@@ -9,6 +9,7 @@ use super::{Choice, ReadSet, Records};
 use crate::head::{Cowritten, Entry, Head, Keep, Move, Previous};
 use crate::id::{Fingerprint, Nonce, SandboxId, TransactionId};
 use crate::key::Key;
+use crate::limits;
 use crate::record::{CommitRecord, Response};
 use crate::value::{ContentType, Value};
 use crate::version::{Timestamp, Version};
@@ -384,4 +385,73 @@ fn an_entry_from_a_record_has_every_other_key() {
     let entry = record(1, &["a", "b", "c"]).entry(&key("b")).unwrap();
     assert_eq!(entry.cowritten, Cowritten::Keys(Arc::new(BTreeSet::from([key("a"), key("c")]))));
     assert_eq!(record(1, &["a"]).entry(&key("b")), None);
+}
+
+/// An entry whose value has as many bytes as a value may have.
+fn large(at: u64) -> Entry {
+    let value = Value::new(vec![0; limits::VALUE_BYTES], ContentType::default()).unwrap();
+    Entry { version: version(at), value: Some(value), cowritten: Cowritten::none(), record_expires_at_seconds: EXPIRES }
+}
+
+/// Reads so many large values that whatever was read before them is forgotten.
+fn crowd_out(reads: &mut ReadSet) {
+    for n in 0..=limits::READ_SET_BYTES / limits::VALUE_BYTES {
+        reads.insert(key(&format!("large-{n}")), large(1_000 + n as u64));
+    }
+}
+
+#[test]
+fn a_read_set_keeps_a_limited_number_of_bytes() {
+    let mut reads = ReadSet::default();
+    let name = |n: u64| key(&n.to_string());
+    reads.insert(key("absent"), Entry::absent());
+    for n in 1..=100 {
+        reads.insert(name(n), large(n));
+        reads.touch(&name(1));
+        assert!(reads.bytes() <= limits::READ_SET_BYTES, "{n}: {}", reads.bytes());
+    }
+    let kept = (1..=100).filter(|n| reads.get(&name(*n)).is_some()).collect::<Vec<_>>();
+    assert_eq!(kept.len(), limits::READ_SET_BYTES / large(1).value.unwrap().weight(), "as many as fit");
+    assert_eq!(kept[0], 1, "what was read again is not forgotten");
+    assert!(kept[1..].iter().all(|n| *n > 50), "the least recently read go first: {kept:?}");
+    assert_eq!(reads.get(&key("absent")), Some(&Entry::absent()), "there is nothing to forget of it");
+    // What the read rule needs stays.
+    assert_eq!(reads.len(), 101);
+    assert!((1..=100).all(|n| reads.existing(&name(n)) == Some(version(n))));
+}
+
+/// R-READ-2 where the value was forgotten: the same version again, from the head, the previous version, or the record.
+#[test]
+fn a_forgotten_value_is_read_again_at_its_version() {
+    let history: Vec<_> = (1..=3).map(|at| record(at, &["a", "b"])).collect();
+    let mut reads = ReadSet::default();
+    let first = history[0].entry(&key("a")).unwrap();
+    reads.insert(key("a"), first.clone());
+    crowd_out(&mut reads);
+    assert_eq!(reads.get(&key("a")), None);
+    let head = |moves: usize| head("a", &history[..=moves].iter().collect::<Vec<_>>());
+    for moves in [0, 1] {
+        assert_eq!(reads.read(&key("a"), &head(moves), &Records::new(), NOW), Choice::Accept(first.clone()), "{moves}");
+    }
+    assert_eq!(reads.read(&key("a"), &head(2), &Records::new(), NOW), ids(&[1]));
+    assert_eq!(reads.read(&key("a"), &head(2), &records(&[&history[0]]), NOW), Choice::Accept(first.clone()));
+    // A stale head, from before that version.
+    assert_eq!(reads.read(&key("a"), &Head::absent(), &records(&[&history[0]]), NOW), Choice::Accept(first.clone()));
+    // It cannot be had any more: not another version, and not "not found".
+    let gone = Records::from([(history[0].transaction(), None)]);
+    assert_eq!(reads.read(&key("a"), &head(2), &gone, NOW), Choice::Conflict);
+    reads.insert(key("a"), first.clone());
+    assert_eq!(reads.get(&key("a")), Some(&first), "it is kept again");
+}
+
+/// R-READ-1: what was forgotten constrains as before.
+#[test]
+fn a_forgotten_value_still_constrains() {
+    let (old, new) = (record(1, &["a", "b"]), record(2, &["a", "b"]));
+    let mut reads = read_set(&[("a", &old)]);
+    crowd_out(&mut reads);
+    assert_eq!(accepted(reads.choose(&key("b"), &head("b", &[&old, &new]), &Records::new(), NOW)), old.version);
+    let mut reads = read_set(&[("a", &new)]);
+    crowd_out(&mut reads);
+    assert_eq!(reads.lower_bound(&key("b"), NOW), new.version);
 }

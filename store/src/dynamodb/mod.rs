@@ -104,6 +104,21 @@ impl DynamoDb {
         self.clients.current()
     }
 
+    async fn read_heads(
+        &self,
+        keys: &BTreeSet<Key>,
+        reads: ReadConsistency,
+    ) -> Result<BTreeMap<Key, Head>, StoreError> {
+        let item_keys = keys.iter().map(head_item::key).collect();
+        let items = self.get_all(&self.data, item_keys, reads).await?;
+        let mut heads: BTreeMap<_, _> = keys.iter().map(|key| (key.clone(), Head::absent())).collect();
+        for item in items {
+            let (key, head) = head_item::decode(item).map_err(|error| self.data.malformed("reading a head", error))?;
+            heads.insert(key, head);
+        }
+        Ok(heads)
+    }
+
     /// Decodes a record's own item and fetches the chunks that it names.
     async fn complete(&self, item: Item) -> Result<CommitRecord, StoreError> {
         let malformed = |error| self.transactions.malformed("reading a commit record", error);
@@ -135,14 +150,11 @@ impl Store for DynamoDb {
     }
 
     async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
-        let item_keys = keys.iter().map(head_item::key).collect();
-        let items = self.get_all(&self.data, item_keys, self.reads).await?;
-        let mut heads: BTreeMap<_, _> = keys.iter().map(|key| (key.clone(), Head::absent())).collect();
-        for item in items {
-            let (key, head) = head_item::decode(item).map_err(|error| self.data.malformed("reading a head", error))?;
-            heads.insert(key, head);
-        }
-        Ok(heads)
+        self.read_heads(keys, self.reads).await
+    }
+
+    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.read_heads(keys, ReadConsistency::Strong).await
     }
 
     async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {

@@ -231,7 +231,8 @@ async fn the_probe_reports_both_tables_in_one_line() {
     }
 }
 
-/// R-READ-5: strong by default, eventual on request; commit records always strong, because a duplicate must be found.
+/// R-READ-5: strong by default, eventual on request; commit records always strong, because a duplicate must be found, and
+/// heads that are looked up for a write too (R-COMMIT-3).
 #[tokio::test]
 async fn heads_are_read_as_consistently_as_asked_and_records_always_strongly() {
     let strong = |request: &fake::Request| request.body.contains(r#""ConsistentRead":true"#);
@@ -246,6 +247,7 @@ async fn heads_are_read_as_consistently_as_asked_and_records_always_strongly() {
     assert!(DynamoDb::new(&strong).heads(&keys).await.is_ok());
     assert!(DynamoDb::new(&eventual).heads(&keys).await.is_err(), "an eventual read costs half");
     for config in [strong, eventual] {
+        assert!(DynamoDb::new(&config).latest_heads(&keys).await.is_ok());
         assert!(DynamoDb::new(&config).records(&BTreeSet::from([transaction()])).await.is_ok());
     }
 }
