@@ -37,7 +37,15 @@ pub const BATCH_BODY_BYTES: usize = 8 * 1_024 * 1_024;
 pub const RESPONSE_BYTES: usize = 6 * 1_024 * 1_024 + 100;
 /// Longest origin (function and request, for people) that a record keeps; a longer one is cut.
 pub const ORIGIN_BYTES: usize = 512;
-/// Longest cowritten list that a head carries, as bytes of its keys; a longer one is read from the commit record.
+/// Longest cowritten list that a head carries, as bytes of its keys, and that only where it costs no write unit; a longer one
+/// is read from the commit record.
 pub const COWRITTEN_BYTES: usize = 2 * 1_024;
+/// A cowritten list of so many bytes (of its keys, and one for each) is in every head, also where it costs a write unit.
+pub const COWRITTEN_FREE_BYTES: usize = 256;
+/// How long a commit record must still be there for a head to leave its previous version to it, in seconds: the longest
+/// invocation (900) that may read it, the staleness of what that has read, and the longest that an apply keeps trying.
+pub const RECORD_NEEDED_SECONDS: u64 = 2 * 900 + STALENESS_SECONDS;
+/// How much longer than its commit record a deleted key's head is kept, in seconds.
+pub const TOMBSTONE_SECONDS: u64 = 24 * 60 * 60;
 /// What a commit record's own item may hold of values and response; the rest goes to chunks of at most this size.
 pub const RECORD_ITEM_BYTES: usize = 340 * 1_024;

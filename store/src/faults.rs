@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Entry, Head};
+use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
@@ -140,8 +140,8 @@ impl<S: Store + Clone> Store for Faulty<S> {
         self.meet(fault, self.inner.commit(record)).await
     }
 
-    async fn apply(&self, key: &Key, entry: &Entry, expires_at_seconds: u64) -> Result<Applied, StoreError> {
-        self.run(Call::Apply(key.clone()), self.inner.apply(key, entry, expires_at_seconds)).await
+    async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
+        self.run(Call::Apply(key.clone()), self.inner.apply(key, entry, keep)).await
     }
 
     async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aft_cli::embedded::{Embedded, Storage};
-use aft_protocol::head::{Cowritten, Entry};
+use aft_protocol::head::{Entry, Keep};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::version::{Timestamp, Version};
@@ -80,15 +80,15 @@ async fn a_file_keeps_the_tables() {
     let directory = std::env::temp_dir().join(format!("aft-tables-{}", std::process::id()));
     let storage = Storage::File(directory.join("new").join("aft.sqlite"));
     let key = Key::new("a").unwrap();
-    let entry = Entry { version: version(1), value: None, cowritten: Cowritten::none() };
+    let entry = Entry { version: version(1), ..Entry::absent() };
     for _ in 0..2 {
         let engine = Embedded::start(storage.clone()).await.unwrap();
         let store = store(&engine, "orders", "orders-transactions");
         store.create_tables().await.unwrap();
-        store.apply(&key, &entry, 4_102_444_800).await.unwrap();
+        store.apply(&key, &entry, Keep::Inline).await.unwrap();
         let heads = store.heads(&BTreeSet::from([key.clone()])).await.unwrap();
         assert_eq!(heads[&key].current, entry);
-        assert!(heads[&key].previous.version.is_zero(), "the second start found the first one's head");
+        assert!(heads[&key].previous.version().is_zero(), "the second start found the first one's head");
         engine.stop().await.unwrap();
     }
     std::fs::remove_dir_all(directory).unwrap();
@@ -104,9 +104,9 @@ async fn an_item_that_another_program_wrote_is_neither_read_nor_overwritten() {
     request(&engine, "PutItem", put).await;
 
     let key = Key::new("a").unwrap();
-    let entry = Entry { version: version(1), value: None, cowritten: Cowritten::none() };
+    let entry = Entry { version: version(1), ..Entry::absent() };
     let read = store.heads(&BTreeSet::from([key.clone()])).await.unwrap_err();
-    let written = store.apply(&key, &entry, 4_102_444_800).await.unwrap_err();
+    let written = store.apply(&key, &entry, Keep::Inline).await.unwrap_err();
     for error in [read, written] {
         assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
         assert!(error.to_string().contains("item \"a\": it has no version"), "{error}");
@@ -123,12 +123,12 @@ async fn attributes_that_another_program_added_stay() {
     let store = store(&engine, "orders", "orders-transactions");
     store.create_tables().await.unwrap();
     let key = Key::new("a").unwrap();
-    let entry = |micros| Entry { version: version(micros), value: None, cowritten: Cowritten::none() };
-    store.apply(&key, &entry(1), 4_102_444_800).await.unwrap();
+    let entry = |micros| Entry { version: version(micros), ..Entry::absent() };
+    store.apply(&key, &entry(1), Keep::Inline).await.unwrap();
     let update = r#"{"TableName":"orders","Key":{"k":{"S":"a"}},"UpdateExpression":"SET note = :n",
         "ExpressionAttributeValues":{":n":{"S":"theirs"}}}"#;
     request(&engine, "UpdateItem", update).await;
-    store.apply(&key, &entry(2), 4_102_444_800).await.unwrap();
+    store.apply(&key, &entry(2), Keep::Inline).await.unwrap();
     assert_eq!(store.heads(&BTreeSet::from([key.clone()])).await.unwrap()[&key].current, entry(2));
     let left = request(&engine, "GetItem", r#"{"TableName":"orders","Key":{"k":{"S":"a"}}}"#).await;
     assert!(left.contains("theirs"), "{left}");

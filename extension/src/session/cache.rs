@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use aft_protocol::head::{Cowritten, Entry, Head};
+use aft_protocol::head::{Cowritten, Entry, Head, Previous};
 use aft_protocol::key::Key;
 use aft_protocol::limits;
 use aft_protocol::recency::Recency;
@@ -134,14 +134,18 @@ fn weight(key: &Key, head: &Head) -> usize {
         Cowritten::InRecord => 0,
     };
     let entry = |entry: &Entry| entry.value.as_ref().map_or(0, Value::weight) + cowritten(&entry.cowritten);
-    HEAD_BYTES + key.as_str().len() + entry(&head.current) + entry(&head.previous)
+    let previous = match &head.previous {
+        Previous::Inline(previous) => entry(previous),
+        Previous::InRecord(_) => 0,
+    };
+    HEAD_BYTES + key.as_str().len() + entry(&head.current) + previous
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use aft_protocol::head::{Cowritten, Entry, Head};
+    use aft_protocol::head::{Cowritten, Entry, Head, Previous};
     use aft_protocol::id::TransactionId;
     use aft_protocol::key::Key;
     use aft_protocol::limits;
@@ -161,8 +165,9 @@ mod tests {
             version: Version::new(Timestamp::from_micros(micros), TransactionId::from_bits(1)),
             value: Some(Value::new(vec![0; bytes], ContentType::default()).unwrap()),
             cowritten: Cowritten::Keys(Arc::new(others)),
+            record_expires_at_seconds: 1,
         };
-        Head::absent().moved_to(entry).unwrap()
+        Head { previous: Previous::Inline(entry.clone()), current: entry, ..Head::absent() }
     }
 
     fn at(seconds: u64) -> Timestamp {

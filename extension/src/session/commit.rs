@@ -139,6 +139,7 @@ impl<S: Store> Session<S> {
         if let Err(error) = self.settle_previous(open.deadline).await {
             return not_yet("previous transaction is not applied yet", &error);
         }
+        let before = open.known.before(&writes);
         let record = Arc::new(self.record(identity, writes, response));
         let applying = match self.write_record(&record, open.deadline).await {
             Err(failed) => {
@@ -154,7 +155,7 @@ impl<S: Store> Session<S> {
             }
             Ok(Recorded::Mine) => {
                 self.outlived(record.transaction());
-                self.start_apply(record)
+                self.start_apply(record, before)
             }
         };
         drop(turn);

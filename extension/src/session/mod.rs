@@ -319,6 +319,11 @@ impl<S: Store> Session<S> {
         self.inner.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The wall clock, in seconds since the epoch.
+    fn now_seconds(&self) -> u64 {
+        self.inner.sources.now().as_micros() / 1_000_000
+    }
+
     fn observe(&self, version: Version) {
         self.inner.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(version);
     }

@@ -140,7 +140,7 @@ impl<S: Store> Session<S> {
         let mut cache = self.cache();
         let answer = match cache.find(key, freshness.max_age_seconds, self.inner.sources.now()) {
             Err(why) => Err(why),
-            Ok((head, age_seconds)) => match attempt.read_stale(key, &head).map_err(refused)? {
+            Ok((head, age_seconds)) => match attempt.read_stale(key, &head, self.now_seconds()).map_err(refused)? {
                 Some(entry) => Ok(Answer { seen: Seen::Read(entry), source: Source::Cache { age_seconds } }),
                 None => Err(WhyFetched::NotAtomic),
             },
@@ -160,6 +160,7 @@ impl<S: Store> Session<S> {
     ) -> Result<BTreeSet<TransactionId>, SessionError> {
         let mut missing = BTreeSet::new();
         let mut unsettled = BTreeMap::new();
+        let now_seconds = self.now_seconds();
         let mut attempt = open.attempt();
         for (key, head) in std::mem::take(heads) {
             // A write of the same attempt may have come while the store was asked.
@@ -167,7 +168,7 @@ impl<S: Store> Session<S> {
                 seen.insert(key, written);
                 continue;
             }
-            match attempt.read(&key, &head, records).map_err(refused)? {
+            match attempt.read(&key, &head, records, now_seconds).map_err(refused)? {
                 Choice::Accept(entry) => {
                     self.roll_forward_if_ahead(&entry, &head, records);
                     seen.insert(key, Seen::Read(entry));
@@ -194,7 +195,7 @@ impl<S: Store> Session<S> {
         }
         if let Some(Some(record)) = records.get(&entry.version.transaction()) {
             tracing::info!(transaction = %record.transaction(), "found committed but not applied: rolling forward");
-            let _progress = self.start_apply(Arc::new(record.clone()));
+            let _progress = self.start_apply(Arc::new(record.clone()), BTreeMap::new());
         }
     }
 }

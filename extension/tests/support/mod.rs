@@ -1,7 +1,14 @@
-//! Sandboxes over one in-memory store, under a plan of faults, on paused time.
+//! Sandboxes over one store, under a plan of faults, on paused time.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | a sandbox, what it is asked to do, and the store that watches over R-FM-2 |
+//! | [`ground`] | what seeded histories take place on: a store for each sandbox, and the truth behind them |
 
 // Each test file uses its own part of this.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
+
+pub mod ground;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -12,7 +19,7 @@ use aft_extension::sources::Sources;
 use aft_protocol::atomic_read::Records;
 use aft_protocol::attempt::Seen;
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Entry, Head};
+use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
 use aft_protocol::key::Key;
 use aft_protocol::record::{CommitRecord, Response, Writes};
@@ -44,16 +51,47 @@ pub type Calls = Arc<Mutex<Vec<Call>>>;
 /// Breaches of R-FM-2: a record, and an earlier one under the same sandbox's name that was not applied when it was written.
 pub type Breaches = Arc<Mutex<Vec<(Version, Version)>>>;
 
+/// What really is in a store, past every fault: what tests compare with.
+pub trait Truth: Clone + Send + Sync + 'static {
+    /// Every record there is.
+    fn every_record(&self) -> impl Future<Output = Vec<CommitRecord>> + Send;
+
+    /// The head of a key, as it is now.
+    fn true_head(&self, key: &Key) -> impl Future<Output = Head> + Send;
+}
+
+impl Truth for Memory {
+    async fn every_record(&self) -> Vec<CommitRecord> {
+        self.all_records()
+    }
+
+    async fn true_head(&self, key: &Key) -> Head {
+        self.head_of(key)
+    }
+}
+
 /// A store that looks, whenever a record is written, whether R-FM-2 holds at that moment. Told to, it answers reads that
 /// may be stale as if nothing had ever been written.
 #[derive(Clone)]
-pub struct Watched {
-    store: Memory,
+pub struct Watched<S, T> {
+    store: S,
+    truth: T,
     breaches: Breaches,
     stale: Arc<AtomicBool>,
 }
 
-impl Store for Watched {
+impl<S: Store, T: Truth> Watched<S, T> {
+    /// `store`, which keeps what `truth` knows.
+    pub fn new(store: S, truth: T, breaches: &Breaches) -> Self {
+        Self { store, truth, breaches: Arc::clone(breaches), stale: Arc::default() }
+    }
+}
+
+impl<S: Store, T: Truth> Store for Watched<S, T> {
+    fn reconnect(&self) {
+        self.store.reconnect();
+    }
+
     async fn probe(&self) -> Result<(), StoreError> {
         self.store.probe().await
     }
@@ -74,20 +112,22 @@ impl Store for Watched {
     }
 
     async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
-        let is_behind = |key: &Key, version| self.store.head_of(key).current.version < version;
-        let mut earlier = self.store.all_records();
+        let mut earlier = self.truth.every_record().await;
         earlier.retain(|other| other.sandbox == record.sandbox && other.version < record.version);
         for other in earlier {
-            let covered = other.version <= record.applied_through;
-            if !covered || other.writes.keys().any(|key| is_behind(key, other.version)) {
+            let mut settled = other.version <= record.applied_through;
+            for key in other.writes.keys() {
+                settled &= self.truth.true_head(key).await.current.version >= other.version;
+            }
+            if !settled {
                 self.breaches.lock().unwrap().push((record.version, other.version));
             }
         }
         self.store.commit(record).await
     }
 
-    async fn apply(&self, key: &Key, entry: &Entry, expires_at_seconds: u64) -> Result<Applied, StoreError> {
-        self.store.apply(key, entry, expires_at_seconds).await
+    async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
+        self.store.apply(key, entry, keep).await
     }
 
     async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {
@@ -99,9 +139,10 @@ impl Store for Watched {
     }
 }
 
-pub struct Sandbox {
-    pub session: Session<Faulty<Watched>>,
+pub struct Sandbox<S = Faulty<Watched<Memory, Memory>>> {
+    pub session: Session<S>,
     pub behaviour: Behaviour,
+    /// Empty unless the store is this one's own.
     pub calls: Calls,
     pub breaches: Breaches,
     /// Whether reads that may be stale are.
@@ -163,16 +204,31 @@ impl Sandbox {
         let calls = Calls::default();
         let seen = Arc::clone(&calls);
         let breaches = Breaches::default();
-        let stale = Arc::new(AtomicBool::new(false));
-        let skew_micros = Arc::new(AtomicI64::new(skew_micros));
-        let watched = Watched { store: store.clone(), breaches: Arc::clone(&breaches), stale: Arc::clone(&stale) };
+        let watched = Watched::new(store.clone(), store.clone(), &breaches);
+        let stale = Arc::clone(&watched.stale);
         let store = Faulty::new(watched, move |call: &Call| {
             seen.lock().unwrap().push(call.clone());
             plan(call)
         });
+        Self { calls, stale, ..Self::over(start, store, breaches, seed, behaviour, skew_micros) }
+    }
+}
+
+impl<S: Store> Sandbox<S> {
+    /// A sandbox over any store, in a world that began at `start`.
+    pub fn over(
+        start: Instant,
+        store: S,
+        breaches: Breaches,
+        seed: u64,
+        behaviour: Behaviour,
+        skew_micros: i64,
+    ) -> Self {
+        let skew_micros = Arc::new(AtomicI64::new(skew_micros));
         let sources = sources(Instant::now(), Arc::clone(&skew_micros), seed.wrapping_mul(0x1234_5678_9abc_def1));
         let session = Session::new(store, behaviour, sources);
         session.attach();
+        let (calls, stale) = (Calls::default(), Arc::default());
         Self { session, behaviour, calls, breaches, stale, skew_micros, start }
     }
 

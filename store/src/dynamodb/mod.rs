@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Entry, Head};
+use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::limits;
@@ -184,21 +184,21 @@ impl Store for DynamoDb {
         }
     }
 
-    async fn apply(&self, key: &Key, entry: &Entry, tombstone_expires_at_seconds: u64) -> Result<Applied, StoreError> {
+    async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
         if entry.version.is_zero() {
             // "Never written" is older than everything.
             return Ok(Applied::NotNewer);
         }
-        match self
-            .update(&self.data, head_item::key(key), head_item::moving(entry, tombstone_expires_at_seconds))
-            .await?
-        {
+        match self.update(&self.data, head_item::key(key), head_item::moving(entry, keep)).await? {
             Written::Now => Ok(Applied::Moved),
-            Written::Refused(existing) => match head_item::version(existing) {
-                Ok(version) if version >= entry.version => Ok(Applied::NotNewer),
-                Ok(_) => Err(self.data.malformed("moving a head", Malformed::Contradiction)),
-                Err(error) => Err(self.data.malformed("moving a head", error)),
-            },
+            Written::Refused(existing) => {
+                let applied = head_item::version(existing).map(|version| (version, keep));
+                match applied.map_err(|error| self.data.malformed("moving a head", error))? {
+                    (version, _) if version >= entry.version => Ok(Applied::NotNewer),
+                    (_, Keep::InRecord { .. }) => Ok(Applied::RecordExpires),
+                    (_, Keep::Inline) => Err(self.data.malformed("moving a head", Malformed::Contradiction)),
+                }
+            }
         }
     }
 

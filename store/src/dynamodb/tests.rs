@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Cowritten, Entry};
+use aft_protocol::head::{Entry, Keep};
 use aft_protocol::id::{ClaimOwner, Fingerprint, Nonce, SandboxId, TransactionId};
 use aft_protocol::key::Key;
 use aft_protocol::limits;
@@ -61,13 +61,13 @@ fn record(response_bytes: usize) -> CommitRecord {
 async fn failures(endpoint: &str) -> [(&'static str, StoreError); 6] {
     let store = store(endpoint);
     let key = Key::new("k").unwrap();
-    let entry = Entry { version: record(0).version, value: None, cowritten: Cowritten::none() };
+    let entry = Entry { version: record(0).version, ..Entry::absent() };
     let claim = Claim::until(transaction(), ClaimOwner::new("r-1 sandbox"), 1);
     [
         ("heads", store.heads(&BTreeSet::from([key.clone()])).await.unwrap_err()),
         ("records", store.records(&BTreeSet::from([transaction()])).await.unwrap_err()),
         ("commit", store.commit(&record(0)).await.unwrap_err()),
-        ("apply", store.apply(&key, &entry, 0).await.unwrap_err()),
+        ("apply", store.apply(&key, &entry, Keep::Inline).await.unwrap_err()),
         ("claim", store.claim(&claim, 0).await.unwrap_err()),
         ("release", store.release(&claim).await.unwrap_err()),
     ]
