@@ -455,7 +455,7 @@ fn history<G: Ground>(seed: u64) -> (String, Sum) {
     })
 }
 
-/// Runs the histories that were asked for: one, or `usual` many, or more. Returns how many attempts there were.
+/// Runs the histories that were asked for: one, or `usual` many, or more. Returns what they came to.
 fn histories<G: Ground>(usual: u64) -> Sum {
     let given = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let seeds = match given("HISTORY") {

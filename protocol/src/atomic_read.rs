@@ -113,8 +113,8 @@ impl ReadSet {
         }
     }
 
-    /// What a read of `key` sees at this time (since the epoch), given its `head` and the `records` looked up so far: what was read before, if anything
-    /// was, and what the read rule says if not.
+    /// What a read of `key` sees at this time (since the epoch), given its `head` and the `records` looked up so far: what was
+    /// read before, if anything was, and what the read rule says if not.
     #[must_use]
     pub fn read(&self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Choice {
         match self.entries.get(key) {
@@ -219,17 +219,17 @@ impl ReadSet {
 /// R-READ-2 where the value was forgotten: exactly the version that was read, from wherever it is to be had.
 fn again(read: &Entry, key: &Key, head: &Head, records: &Records) -> Choice {
     let with_value = |found: Entry| Choice::Accept(Entry { value: found.value, ..read.clone() });
-    let is_it = |found: &Entry| found.version == read.version;
     let previous = match &head.previous {
         Previous::Inline(entry) => Some(entry),
         Previous::InRecord(_) => None,
     };
-    if let Some(found) = [Some(&head.current), previous].into_iter().flatten().find(|found| is_it(found)) {
+    let is_it = |found: &&Entry| found.version == read.version;
+    if let Some(found) = std::iter::once(&head.current).chain(previous).find(is_it) {
         return with_value(found.clone());
     }
     match recorded(read.version, key, records) {
-        Known::Missing => Choice::Consult(BTreeSet::from([read.version.transaction()])),
         Known::Entry(found) => with_value(found),
+        Known::Missing => Choice::Consult(BTreeSet::from([read.version.transaction()])),
         Known::Gone => Choice::Conflict,
     }
 }

@@ -221,7 +221,7 @@ impl Attempt {
         Ok(choice)
     }
 
-    /// Reads `key`, given a head that may be stale: an accepted entry joins the read set, by the same rule. `None`, and
+    /// Reads `key` at this time (since the epoch), given a head that may be stale: an accepted entry joins the read set, by the same rule. `None`, and
     /// nothing changes, where it takes more than this head: an old one must not doom the attempt.
     ///
     /// # Errors
@@ -333,6 +333,10 @@ mod tests {
     use crate::value::{ContentType, Value};
     use crate::version::{Timestamp, Version};
 
+    /// In seconds since the epoch.
+    const NOW: u64 = 1_000_000;
+    const EXPIRES: u64 = 2_000_000;
+
     fn attempt() -> Attempt {
         Attempt::new(Identity {
             transaction: TransactionId::from_bits(1),
@@ -416,14 +420,15 @@ mod tests {
         let value = Value::new(micros.to_string(), ContentType::default()).unwrap();
         let version = Version::new(Timestamp::from_micros(micros), TransactionId::from_bits(micros.into()));
         let cowritten = Cowritten::Keys(Arc::new(cowritten.iter().map(|text| key(text)).collect()));
-        Entry { version, value: Some(value), cowritten, record_expires_at_seconds: 2 }
+        Entry { version, value: Some(value), cowritten, record_expires_at_seconds: EXPIRES }
     }
 
-    fn moved(head: &Head, entry: &Entry) -> Head {
-        match head.moved_to(entry.clone(), Keep::Inline) {
-            Move::To(head) => *head,
-            not @ (Move::NotNewer | Move::RecordExpires) => panic!("{not:?}"),
-        }
+    /// The head of a key with this history.
+    fn head(entries: &[&Entry]) -> Head {
+        entries.iter().fold(Head::absent(), |head, entry| match head.moved_to((*entry).clone(), Keep::Inline) {
+            Move::To(moved) => *moved,
+            refused @ (Move::NotNewer | Move::RecordExpires) => panic!("{refused:?}"),
+        })
     }
 
     /// R-READ-5: a stale head is read by the same rule, and where it does not fit it dooms nothing.
@@ -431,28 +436,26 @@ mod tests {
     fn a_stale_head_is_accepted_or_passed_over() {
         let mut attempt = attempt();
         let (old, new) = (entry(1, &["b"]), entry(2, &["b"]));
-        let head = |entries: &[&Entry]| entries.iter().fold(Head::absent(), |head, entry| moved(&head, entry));
-        assert_eq!(attempt.read_stale(&key("a"), &head(&[&new]), 1), Ok(Some(new.clone())));
-        assert_eq!(attempt.read_stale(&key("b"), &head(&[&old]), 1), Ok(None), "b was written with the newer a");
+        assert_eq!(attempt.read_stale(&key("a"), &head(&[&new]), NOW), Ok(Some(new.clone())));
+        assert_eq!(attempt.read_stale(&key("b"), &head(&[&old]), NOW), Ok(None), "b was written with the newer a");
         assert_eq!(attempt.phase(), Phase::Open);
         assert_eq!(attempt.recall(&key("b")), Ok(None), "nothing was read");
-        assert_eq!(attempt.read_stale(&key("b"), &head(&[&old, &new]), 1), Ok(Some(new)));
+        assert_eq!(attempt.read_stale(&key("b"), &head(&[&old, &new]), NOW), Ok(Some(new)));
         attempt.close();
-        assert_eq!(attempt.read_stale(&key("a"), &Head::absent(), 1), Err(Refusal::NotOpen(Phase::Closed)));
+        assert_eq!(attempt.read_stale(&key("a"), &Head::absent(), NOW), Err(Refusal::NotOpen(Phase::Closed)));
     }
 
     /// A precondition does not need the value: the tag of what was read outlives it.
     #[test]
     fn a_forgotten_value_keeps_its_etag() {
         let mut attempt = attempt();
-        let head = |entry: &Entry| moved(&Head::absent(), entry);
         let read = entry(1, &[]);
-        attempt.read(&key("a"), &head(&read), &Records::new(), 1).unwrap();
-        attempt.read(&key("absent"), &Head::absent(), &Records::new(), 1).unwrap();
+        attempt.read(&key("a"), &head(&[&read]), &Records::new(), NOW).unwrap();
+        attempt.read(&key("absent"), &Head::absent(), &Records::new(), NOW).unwrap();
         for n in 0..=limits::READ_SET_BYTES / limits::VALUE_BYTES {
             let value = Value::new(vec![0; limits::VALUE_BYTES], ContentType::default()).unwrap();
             let large = Entry { value: Some(value), ..entry(10, &[]) };
-            attempt.read(&key(&format!("large-{n}")), &head(&large), &Records::new(), 1).unwrap();
+            attempt.read(&key(&format!("large-{n}")), &head(&[&large]), &Records::new(), NOW).unwrap();
         }
         assert!(attempt.read_bytes() <= limits::READ_SET_BYTES);
         assert_eq!(attempt.recall(&key("a")), Ok(None), "the store is to be asked again");

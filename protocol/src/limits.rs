@@ -44,7 +44,7 @@ pub const COWRITTEN_BYTES: usize = 2 * 1_024;
 pub const COWRITTEN_FREE_BYTES: usize = 256;
 /// How long a commit record must still be there for a head to leave its previous version to it, in seconds: the longest
 /// invocation (900) that may read it, the staleness of what that has read, and the longest that an apply keeps trying.
-pub const RECORD_NEEDED_SECONDS: u64 = 3 * 900;
+pub const RECORD_NEEDED_SECONDS: u64 = 2 * 900 + STALENESS_SECONDS;
 /// How much longer than its commit record a deleted key's head is kept, in seconds.
 pub const TOMBSTONE_SECONDS: u64 = 24 * 60 * 60;
 /// What a commit record's own item may hold of values and response; the rest goes to chunks of at most this size.

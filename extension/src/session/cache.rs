@@ -145,7 +145,7 @@ fn weight(key: &Key, head: &Head) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use aft_protocol::head::{Cowritten, Entry, Head};
+    use aft_protocol::head::{Cowritten, Entry, Head, Previous};
     use aft_protocol::id::TransactionId;
     use aft_protocol::key::Key;
     use aft_protocol::limits;
@@ -165,9 +165,9 @@ mod tests {
             version: Version::new(Timestamp::from_micros(micros), TransactionId::from_bits(1)),
             value: Some(Value::new(vec![0; bytes], ContentType::default()).unwrap()),
             cowritten: Cowritten::Keys(Arc::new(others)),
-            record_expires_at_seconds: 0,
+            record_expires_at_seconds: 1,
         };
-        Head { current: entry, ..Head::absent() }
+        Head { previous: Previous::Inline(entry.clone()), current: entry, ..Head::absent() }
     }
 
     fn at(seconds: u64) -> Timestamp {

@@ -1,5 +1,5 @@
 //! Heads on their way from the store to an attempt, for a read or for a write: [`Session::fetched`] is the one place that all
-//! of them pass through.
+//! of them pass through. The clock, the attempt, its commit and the cache hear of them there.
 //!
 //! R-COMMIT-3: a commit is ordered after everything that this sandbox has seen. An attempt that writes a key without having
 //! read it has not seen what it writes over, and on a clock that is behind, its write would be ordered before a write that was
@@ -35,22 +35,22 @@ pub(super) struct Known {
 struct State {
     /// Keys whose heads were fetched, strongly consistent, since the attempt began, or will be by a look-up.
     keys: BTreeSet<Key>,
+    /// What a write to a key would take the place of, as far as its head was fetched.
+    before: BTreeMap<Key, Before>,
     /// Those that wait for the next look-up.
     waiting: BTreeSet<Key>,
     /// Whether a look-up is under way.
     looking: bool,
     /// Why one failed for good.
     failed: Option<(ErrorKind, String)>,
-    /// What a write to a key would take the place of, as far as heads were fetched.
-    before: BTreeMap<Key, Before>,
 }
 
 impl Known {
-    /// Heads that were fetched; `is_latest`: strongly consistent.
-    fn add(&self, heads: &BTreeMap<Key, Head>, is_latest: bool) {
+    /// These heads were fetched, and may be `latest`.
+    fn add(&self, heads: &BTreeMap<Key, Head>, latest: bool) {
         self.state.send_if_modified(|state| {
             state.before.extend(heads.iter().map(|(key, head)| (key.clone(), head.before())));
-            if is_latest {
+            if latest {
                 state.keys.extend(heads.keys().cloned());
             }
             false
@@ -60,8 +60,7 @@ impl Known {
     /// What is known of the versions that these writes would take the place of.
     pub(super) fn before(&self, writes: &Writes) -> BTreeMap<Key, Before> {
         let state = self.state.borrow();
-        let known = |key: &Key| Some((key.clone(), *state.before.get(key)?));
-        writes.keys().filter_map(known).collect()
+        writes.keys().filter_map(|key| Some((key.clone(), *state.before.get(key)?))).collect()
     }
 
     /// These keys were written. Whether a look-up must be started for them.
@@ -129,8 +128,8 @@ impl<S: Store> Session<S> {
     ) -> Result<BTreeMap<Key, Head>, StoreError> {
         let asked = self.asked();
         let heads = self.retrying(open.deadline, || self.inner.store.heads(keys)).await?;
-        open.known.add(&heads, self.inner.behaviour.reads_strongly);
-        self.fetched(&heads, Some(asked).filter(|_| may_cache));
+        let latest = self.inner.behaviour.reads_strongly;
+        self.fetched(&open.known, &heads, latest, Some(asked).filter(|_| may_cache));
         Ok(heads)
     }
 
@@ -145,20 +144,19 @@ impl<S: Store> Session<S> {
         while let Some(keys) = known.next() {
             let asked = self.asked();
             match self.retrying(deadline, || self.inner.store.latest_heads(&keys)).await {
-                Ok(heads) => {
-                    known.add(&heads, true);
-                    self.fetched(&heads, Some(asked));
-                }
+                Ok(heads) => self.fetched(&known, &heads, true, Some(asked)),
                 Err(error) => return known.fail(&error),
             }
         }
     }
 
-    /// Every head that was fetched for an attempt passes through here. `asked`: it may be cached.
-    fn fetched(&self, heads: &BTreeMap<Key, Head>, asked: Option<Asked>) {
+    /// Every head that was fetched for an attempt passes through here. `latest`: it is as new as can be; `asked`: it may
+    /// be cached.
+    fn fetched(&self, known: &Known, heads: &BTreeMap<Key, Head>, latest: bool, asked: Option<Asked>) {
         for head in heads.values() {
             self.observe(head.current.version);
         }
+        known.add(heads, latest);
         if let Some(asked) = asked {
             let mut cache = self.cache();
             heads.iter().for_each(|(key, head)| cache.keep(key, head, asked));

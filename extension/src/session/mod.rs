@@ -309,11 +309,6 @@ impl<S: Store> Session<S> {
         self.state().shim.is_some()
     }
 
-    /// The wall clock, in seconds since the epoch.
-    fn now_seconds(&self) -> u64 {
-        self.inner.sources.now().as_micros() / 1_000_000
-    }
-
     /// How the cache of heads is doing.
     #[must_use]
     pub fn cache_status(&self) -> CacheStatus {
@@ -322,6 +317,11 @@ impl<S: Store> Session<S> {
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.inner.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The wall clock, in seconds since the epoch.
+    fn now_seconds(&self) -> u64 {
+        self.inner.sources.now().as_micros() / 1_000_000
     }
 
     fn observe(&self, version: Version) {

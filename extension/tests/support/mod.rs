@@ -85,11 +85,6 @@ impl<S: Store, T: Truth> Watched<S, T> {
     pub fn new(store: S, truth: T, breaches: &Breaches) -> Self {
         Self { store, truth, breaches: Arc::clone(breaches), stale: Arc::default() }
     }
-
-    /// Answers reads that may be stale by nothing, while this is true.
-    pub fn stale_if(self, stale: &Arc<AtomicBool>) -> Self {
-        Self { stale: Arc::clone(stale), ..self }
-    }
 }
 
 impl<S: Store, T: Truth> Store for Watched<S, T> {
@@ -209,8 +204,8 @@ impl Sandbox {
         let calls = Calls::default();
         let seen = Arc::clone(&calls);
         let breaches = Breaches::default();
-        let stale = Arc::new(AtomicBool::new(false));
-        let watched = Watched::new(store.clone(), store.clone(), &breaches).stale_if(&stale);
+        let watched = Watched::new(store.clone(), store.clone(), &breaches);
+        let stale = Arc::clone(&watched.stale);
         let store = Faulty::new(watched, move |call: &Call| {
             seen.lock().unwrap().push(call.clone());
             plan(call)
@@ -233,8 +228,8 @@ impl<S: Store> Sandbox<S> {
         let sources = sources(Instant::now(), Arc::clone(&skew_micros), seed.wrapping_mul(0x1234_5678_9abc_def1));
         let session = Session::new(store, behaviour, sources);
         session.attach();
-        let stale = Arc::default();
-        Self { session, behaviour, calls: Calls::default(), breaches, stale, skew_micros, start }
+        let (calls, stale) = (Calls::default(), Arc::default());
+        Self { session, behaviour, calls, breaches, stale, skew_micros, start }
     }
 
     pub async fn begin(&self, transaction: u128) -> Begun {

@@ -435,6 +435,10 @@ fn a_forgotten_value_is_read_again_at_its_version() {
     }
     assert_eq!(reads.read(&key("a"), &head(2), &Records::new(), NOW), ids(&[1]));
     assert_eq!(reads.read(&key("a"), &head(2), &records(&[&history[0]]), NOW), Choice::Accept(first.clone()));
+    // The previous version may be left to its record.
+    let next = history[1].entry(&key("a")).unwrap();
+    let left = moved(&head(0), next, Keep::InRecord { until_seconds: NOW }).unwrap();
+    assert_eq!(reads.read(&key("a"), &left, &Records::new(), NOW), ids(&[1]));
     // A stale head, from before that version.
     assert_eq!(reads.read(&key("a"), &Head::absent(), &records(&[&history[0]]), NOW), Choice::Accept(first.clone()));
     // It cannot be had any more: not another version, and not "not found".
