@@ -96,6 +96,7 @@ fn every_rule_is_cited_by_the_code() {
     let mut tests = String::new();
     for file in [
         "extension/tests/commit_rules.rs",
+        "extension/tests/journal_rules.rs",
         "extension/tests/read_rules.rs",
         "protocol/src/atomic_read/tests.rs",
         "protocol/src/attempt.rs",

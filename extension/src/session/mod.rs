@@ -12,6 +12,7 @@
 //! | `explicit.rs` | explicit transactions: several within one invocation |
 //! | `claims.rs` | claims on transactions, if duplicates are to be refused while one runs |
 //! | `apply.rs` | moving heads to what a record says, and knowing which moves are pending |
+//! | `journal.rs` | what an extension that died here has left, and finishing it |
 //! | `retry.rs` | trying a store call again, with a deadline |
 //! | `behaviour.rs`, `error.rs` | settings; failures |
 //!
@@ -25,6 +26,7 @@ mod commit;
 mod error;
 mod explicit;
 mod identity;
+mod journal;
 mod look_up;
 mod read;
 mod retry;
@@ -54,6 +56,7 @@ pub use behaviour::{Ack, Behaviour, DuplicateCheck};
 pub use commit::CommitResult;
 pub use error::SessionError;
 pub use explicit::{Explicit, Started};
+pub use journal::Journal;
 pub use table::Named;
 pub use write::Precondition;
 
@@ -106,6 +109,7 @@ struct Inner<S> {
     changed: watch::Sender<u64>,
     turn: Turn,
     applies: Applies,
+    journal: Journal,
 }
 
 /// Every transaction of this sandbox. Clones share it.
@@ -120,9 +124,15 @@ impl<S> Clone for Session<S> {
 }
 
 impl<S: Store> Session<S> {
-    /// A session without transactions.
+    /// A session without transactions, and without a journal.
     #[must_use]
     pub fn new(store: S, behaviour: Behaviour, sources: Sources) -> Self {
+        Self::with_journal(store, behaviour, sources, Journal::none())
+    }
+
+    /// A session without transactions. It commits only after [`Self::recover`], if the journal names anything.
+    #[must_use]
+    pub fn with_journal(store: S, behaviour: Behaviour, sources: Sources, journal: Journal) -> Self {
         let sandbox = SandboxId::from_bits(sources.random());
         Self {
             inner: Arc::new(Inner {
@@ -134,6 +144,7 @@ impl<S: Store> Session<S> {
                 changed: watch::Sender::new(0),
                 turn: Turn::default(),
                 applies: Applies::new(sandbox),
+                journal,
             }),
         }
     }

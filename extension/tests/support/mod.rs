@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use aft_extension::session::{Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Named, Session, SessionError};
+use aft_extension::session::{
+    Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Journal, Named, Session, SessionError,
+};
 use aft_extension::sources::Sources;
 use aft_protocol::atomic_read::Records;
 use aft_protocol::attempt::Seen;
@@ -142,6 +144,19 @@ impl Sandbox {
         skew_micros: i64,
         plan: impl Fn(&Call) -> Fault + Send + Sync + 'static,
     ) -> Self {
+        Self::journaling(start, store, seed, behaviour, skew_micros, Journal::none(), plan)
+    }
+
+    /// A sandbox with a journal, which must have recovered before it commits.
+    pub fn journaling(
+        start: Instant,
+        store: &Memory,
+        seed: u64,
+        behaviour: Behaviour,
+        skew_micros: i64,
+        journal: Journal,
+        plan: impl Fn(&Call) -> Fault + Send + Sync + 'static,
+    ) -> Self {
         let calls = Calls::default();
         let seen = Arc::clone(&calls);
         let breaches = Breaches::default();
@@ -152,7 +167,7 @@ impl Sandbox {
         });
         let sources =
             sources(Instant::now(), Arc::new(AtomicI64::new(skew_micros)), seed.wrapping_mul(0x1234_5678_9abc_def1));
-        let session = Session::new(store, behaviour, sources);
+        let session = Session::with_journal(store, behaviour, sources, journal);
         session.attach();
         Self { session, calls, breaches, start }
     }
