@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::attribute::{Item, string};
+use super::client::Clients;
 use super::{DynamoDb, ReadConsistency};
 use crate::StoreError;
 
@@ -52,11 +53,18 @@ pub(super) struct Table {
     role: Role,
     name: String,
     place: Arc<str>,
+    /// What makes clients with other credentials, if any can be had.
+    renewable: Option<Arc<Clients>>,
 }
 
 impl Table {
-    pub(super) fn new(role: Role, name: &str, place: &Arc<str>) -> Self {
-        Self { role, name: name.to_owned(), place: Arc::clone(place) }
+    pub(super) fn new(role: Role, name: &str, place: &Arc<str>, renewable: Option<Arc<Clients>>) -> Self {
+        Self { role, name: name.to_owned(), place: Arc::clone(place), renewable }
+    }
+
+    /// The credentials have expired. Whether others can be had: then the next request is signed with them.
+    pub(super) fn renew_expired(&self) -> bool {
+        self.renewable.as_ref().map(|clients| clients.renew_expired()).is_some()
     }
 
     pub(super) fn name(&self) -> &str {
