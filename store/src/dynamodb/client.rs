@@ -75,7 +75,7 @@ impl Config {
     /// Where requests go, for people.
     pub(super) fn place(&self) -> String {
         match &self.endpoint {
-            Some(endpoint) => endpoint.to_string(),
+            Some(endpoint) => format!("{endpoint} (region {})", self.region),
             None => format!("region {}", self.region),
         }
     }

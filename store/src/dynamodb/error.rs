@@ -51,7 +51,9 @@ pub(super) enum Cause {
     StoreFault,
     #[error("the answer is cut off, or not one of DynamoDB; is the endpoint right?")]
     Unreadable,
-    #[error("there is no such table; create it, or correct the setting and the region")]
+    #[error(
+        "there is no such table there, or it is still being made; create it, or correct the setting and the region"
+    )]
     NoTable,
     #[error("not permitted; the function's role must allow this operation on this table")]
     NotPermitted,
@@ -59,7 +61,9 @@ pub(super) enum Cause {
     NoCredentials,
     #[error("the credentials are not accepted; are they whole, and of an account that uses this region?")]
     Credentials,
-    #[error("the credentials have expired, and this process cannot ask for others; Lambda replaces the sandbox in time")]
+    #[error(
+        "the credentials have expired, and this process cannot ask for others; Lambda replaces the sandbox in time"
+    )]
     Expired,
     #[error("the credentials have expired before their time; others are asked for")]
     Renewed,
@@ -74,12 +78,9 @@ impl Cause {
         match self {
             Self::NotConnected | Self::Busy | Self::NoCredentials | Self::Renewed => ErrorKind::Unavailable,
             Self::TimedOut | Self::CutOff | Self::StoreFault | Self::Unreadable => ErrorKind::Unknown,
-            Self::NoTable
-            | Self::NotPermitted
-            | Self::Credentials
-            | Self::Expired
-            | Self::Invalid
-            | Self::NotBuilt => ErrorKind::Rejected,
+            Self::NoTable | Self::NotPermitted | Self::Credentials | Self::Expired | Self::Invalid | Self::NotBuilt => {
+                ErrorKind::Rejected
+            }
         }
     }
 
