@@ -3,7 +3,7 @@
 //!
 //! A test sets one trap. What falls into it waits until the test decides, and so the test acts at exactly that instant.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -102,6 +102,8 @@ struct State {
     away: bool,
     /// What was answered and passed on.
     done: Vec<StoreRequest>,
+    /// Each operation that arrived, and its table.
+    operations: BTreeSet<(String, String)>,
 }
 
 impl State {
@@ -193,6 +195,12 @@ impl StoreProxy {
         self.state.borrow().done.iter().filter(|request| *request == wanted).count()
     }
 
+    /// Each operation that was sent so far, and its table.
+    #[must_use]
+    pub fn operations(&self) -> BTreeSet<(String, String)> {
+        self.state.borrow().operations.clone()
+    }
+
     async fn until(&self, what: &str, reached: impl FnMut(&State) -> bool) {
         let mut state = self.state.subscribe();
         soon(what, state.wait_for(reached)).await.expect("this proxy holds the sender");
@@ -237,6 +245,12 @@ impl Proxied {
         let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
         let operation = head.headers.get("x-amz-target").and_then(|name| name.to_str().ok()).unwrap_or_default();
         let known = StoreRequest::of(operation, &body);
+        for table in tables(&body) {
+            let name = operation.rsplit('.').next().unwrap_or_default().to_owned();
+            self.state.send_modify(|state| {
+                state.operations.insert((name, table));
+            });
+        }
         if let Some(refused) = refusal(self.verdict(&known, Point::Arrived).await)? {
             return Ok(refused);
         }
@@ -272,6 +286,16 @@ impl Proxied {
         tokio::spawn(connection);
         let (head, body) = sender.send_request(request).await?.into_parts();
         Ok(Response::from_parts(head, Full::new(body.collect().await?.to_bytes())))
+    }
+}
+
+/// The tables that a request is about.
+fn tables(body: &[u8]) -> Vec<String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    match (body["TableName"].as_str(), body["RequestItems"].as_object()) {
+        (Some(table), _) => vec![table.to_owned()],
+        (None, Some(tables)) => tables.keys().cloned().collect(),
+        (None, None) => Vec::new(),
     }
 }
 
