@@ -1,15 +1,22 @@
 //! Tables that are not as they must be: the probe says so in one line, and items of other programs are never lost.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 
 use aft_cli::embedded::{Embedded, Storage};
 use aft_protocol::head::{Cowritten, Entry};
-use aft_protocol::id::TransactionId;
+use aft_protocol::id::{Fingerprint, Nonce, SandboxId, TransactionId};
 use aft_protocol::key::Key;
+use aft_protocol::record::{CommitRecord, Response};
+use aft_protocol::value::{ContentType, Value};
 use aft_protocol::version::{Timestamp, Version};
 use aft_store::dynamodb::{Config, DynamoDb, ReadConsistency};
 use aft_store::{ErrorKind, Store};
+use aft_tests::growth::Example;
 use aft_tests::store;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -132,6 +139,61 @@ async fn attributes_that_another_program_added_stay() {
     assert_eq!(store.heads(&BTreeSet::from([key.clone()])).await.unwrap()[&key].current, entry(2));
     let left = request(&engine, "GetItem", r#"{"TableName":"orders","Key":{"k":{"S":"a"}}}"#).await;
     assert!(left.contains("theirs"), "{left}");
+    engine.stop().await.unwrap();
+}
+
+/// The bytes of an attribute's value, by DynamoDB's rules ("Item sizes and formats").
+fn size_of(value: &serde_json::Value) -> u64 {
+    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+    let text = || value.as_str().unwrap();
+    let bytes = match kind.as_str() {
+        "S" => text().len(),
+        "B" => BASE64.decode(text()).unwrap().len(),
+        "N" => text().trim_end_matches('0').len().div_ceil(2) + 1,
+        "NULL" | "BOOL" => 1,
+        "M" => {
+            let members = value.as_object().unwrap();
+            return 3 + members.iter().map(|(name, value)| 1 + name.len() as u64 + size_of(value)).sum::<u64>();
+        }
+        "L" => return 3 + value.as_array().unwrap().iter().map(|value| 1 + size_of(value)).sum::<u64>(),
+        other => panic!("{other}"),
+    };
+    bytes as u64
+}
+
+/// What `docs/tables.md` computes with is what a record really has.
+#[tokio::test]
+async fn a_record_is_as_large_as_documented() {
+    let engine = Embedded::start(Storage::Memory).await.unwrap();
+    let store = store(&engine, "orders", "orders-transactions");
+    store.create_tables().await.unwrap();
+    let example = Example::DOCUMENTED;
+    let text = |length: u64| "x".repeat(usize::try_from(length).unwrap());
+    let content_type = ContentType::new(&text(example.content_type)).unwrap();
+    let value = Value::new(text(example.value), content_type).unwrap();
+    let key = |number| Key::new(format!("{number:0width$}", width = usize::try_from(example.key).unwrap())).unwrap();
+    let record = CommitRecord {
+        version: version(1),
+        nonce: Nonce::from_bits(1),
+        writes: (0..example.keys).map(|number| (key(number), Some(value.clone()))).collect(),
+        response: Response { content_type: Some(text(example.content_type)), body: text(example.response).into() },
+        fingerprint: Fingerprint::of(b"{}"),
+        origin: text(example.origin),
+        sandbox: SandboxId::from_bits(1),
+        applied_through: version(1),
+        expires_at_seconds: 4_102_444_801,
+    };
+    store.commit(&record).await.unwrap();
+    let place = json!({ "id": { "S": record.transaction().to_string() }, "part": { "S": "commit" } });
+    let get = json!({ "TableName": "orders-transactions", "Key": place });
+    let answer = request(&engine, "GetItem", &get.to_string()).await;
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let item = json!({ "M": serde_json::from_str::<serde_json::Value>(body).unwrap()["Item"] });
+    let attributes = item["M"].as_object().unwrap().len() as u64;
+    // An item is no map: its attributes have no bytes of their own.
+    let measured = size_of(&item) - 3 - attributes;
+    let documented = example.record_bytes();
+    assert!(measured.abs_diff(documented) <= 4, "measured {measured}, documented {documented}: {item}");
     engine.stop().await.unwrap();
 }
 
