@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use aft_cli::embedded::{Embedded, Storage};
 use aft_protocol::head::{Cowritten, Entry};
@@ -11,7 +12,8 @@ use aft_protocol::record::{CommitRecord, Response};
 use aft_protocol::value::{ContentType, Value};
 use aft_protocol::version::{Timestamp, Version};
 use aft_store::dynamodb::{Config, DynamoDb, ReadConsistency};
-use aft_store::{ErrorKind, Store};
+use aft_store::retry::Patience;
+use aft_store::{ErrorKind, Store, roll_forward};
 use aft_tests::growth::Example;
 use aft_tests::store;
 use base64::Engine as _;
@@ -19,6 +21,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 fn store(engine: &Embedded, data_table: &str, transaction_table: &str) -> DynamoDb {
     let config = store::config(&engine.endpoint(), data_table, transaction_table);
@@ -139,6 +142,65 @@ async fn attributes_that_another_program_added_stay() {
     assert_eq!(store.heads(&BTreeSet::from([key.clone()])).await.unwrap()[&key].current, entry(2));
     let left = request(&engine, "GetItem", r#"{"TableName":"orders","Key":{"k":{"S":"a"}}}"#).await;
     assert!(left.contains("theirs"), "{left}");
+    engine.stop().await.unwrap();
+}
+
+/// The order of a restore: heads of an earlier time, in the middle of a commit, and every record up to a later one. Rolling all
+/// records forward, in any order, gives the heads of the later time. (A sandbox's low-water mark is of the tables that were.)
+#[tokio::test]
+async fn records_of_a_later_time_make_restored_heads_whole() {
+    let engine = Embedded::start(Storage::Memory).await.unwrap();
+    let (live, restored) = (store(&engine, "live", "records"), store(&engine, "restored", "records"));
+    for store in [&live, &restored] {
+        store.create_tables().await.unwrap();
+    }
+    let keys: Vec<_> = (0..5).map(|number| Key::new(format!("k{number}")).unwrap()).collect();
+    let records: Vec<_> = (1..=12_u64)
+        .map(|number| {
+            let index = usize::try_from(number).unwrap();
+            let written = [&keys[index % 5], &keys[(2 * index + 1) % 5], &keys[(3 * index + 2) % 5]];
+            let value = Value::new(number.to_string(), ContentType::default()).unwrap();
+            let value = (number != 11).then_some(value);
+            CommitRecord {
+                version: Version::new(Timestamp::from_micros(number), TransactionId::from_bits(number.into())),
+                nonce: Nonce::from_bits(number.into()),
+                writes: written.map(|key| (key.clone(), value.clone())).into(),
+                response: Response { content_type: None, body: "ok".into() },
+                fingerprint: Fingerprint::of(b"{}"),
+                origin: String::new(),
+                sandbox: SandboxId::from_bits(1),
+                applied_through: Version::new(
+                    Timestamp::from_micros(number - 1),
+                    TransactionId::from_bits(number.into()),
+                ),
+                expires_at_seconds: 4_102_444_800,
+            }
+        })
+        .collect();
+    let patience = Patience { until: Instant::now() + Duration::from_secs(60), random: &|| 0 };
+    for record in &records {
+        live.commit(record).await.unwrap();
+        roll_forward(&live, record, patience).await.unwrap();
+    }
+    for record in &records[..5] {
+        roll_forward(&restored, record, patience).await.unwrap();
+    }
+    let mut half = records[5].clone();
+    half.writes.pop_last().unwrap();
+    roll_forward(&restored, &half, patience).await.unwrap();
+
+    let transactions = records.iter().map(CommitRecord::transaction).collect();
+    for record in restored.records(&transactions).await.unwrap().into_values().rev().flatten() {
+        roll_forward(&restored, &record, patience).await.unwrap();
+    }
+    let all = keys.iter().cloned().collect();
+    let (expected, found) = (live.heads(&all).await.unwrap(), restored.heads(&all).await.unwrap());
+    for key in keys {
+        let of = |heads: &std::collections::BTreeMap<Key, aft_protocol::head::Head>| {
+            (heads[&key].current.version, heads[&key].current.value.clone())
+        };
+        assert_eq!(of(&found), of(&expected), "{key:?}");
+    }
     engine.stop().await.unwrap();
 }
 
