@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -279,6 +280,16 @@ async fn a_torn_or_foreign_journal_is_passed_over() {
         assert_eq!((next.count(is_look_up), said), (0, 1), "{:?}", String::from_utf8_lossy(&bytes));
     }
     assert_eq!(stored(&store, "a"), None, "left to others");
+    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    let make: [&dyn Fn(&Path); 2] = [&|path| fs::create_dir(path).unwrap(), &pipe];
+    for (seed, make) in (1_000..).zip(make) {
+        let _ = fs::remove_file(place.journal());
+        make(&place.journal());
+        let (_guard, lines) = listen();
+        place.start(&store, seed, |_| Fault::None).write(u128::from(seed), &[("z", "2")]).await;
+        assert_eq!(count(&lines, "is passed over"), 1);
+        let _ = fs::remove_dir(place.journal());
+    }
     fs::write(place.journal(), &whole).unwrap();
     place.start(&store, 5, |_| Fault::None).session.applied().await;
     assert_eq!(stored(&store, "a").as_deref(), Some("1"));

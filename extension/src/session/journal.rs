@@ -137,12 +137,15 @@ impl Journal {
 }
 
 fn read(file: &Path) -> Result<Vec<Entry>, Unusable> {
-    let mut text = String::new();
-    match fs::File::open(file) {
-        Ok(open) => open.take(BYTES).read_to_string(&mut text)?,
+    match fs::metadata(file) {
+        // To open a pipe would be to wait for its other end.
+        Ok(found) if !found.is_file() => return Err(Unusable::Foreign),
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
-    };
+    }
+    let mut text = String::new();
+    fs::File::open(file)?.take(BYTES).read_to_string(&mut text)?;
     decode(&text).ok_or(Unusable::Foreign)
 }
 
