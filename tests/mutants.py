@@ -112,6 +112,17 @@ MUTANTS = [
      "state.close(|other| other.belongs_to(&open))", "{ let _ = &open; state.close(|_| false) }"),
     ("R-FM-3", "readers do not roll forward", "extension/src/session/read.rs",
      "if entry.version <= head.current.version {", "if true {"),
+    ("R-FM-4", "a transaction is not noted", "extension/src/session/commit.rs",
+     "self.inner.journal.note(record.sandbox, record.version);",
+     "let _ = || self.inner.journal.note(record.sandbox, record.version);"),
+    ("R-FM-4", "an unknown outcome is forgotten", "extension/src/session/commit.rs",
+     "self.inner.applies.go_on_as(SandboxId::from_bits(self.inner.sources.random()));",
+     "self.inner.applies.go_on_as(SandboxId::from_bits(self.inner.sources.random()));\n"
+     "                    self.inner.journal.settled(record.version);"),
+    ("R-FM-4", "commits do not wait for what was left", "extension/src/session/apply.rs",
+     "self.recovered(deadline).await?;", "let _ = self.recovered(deadline);"),
+    ("R-FM-4", "what is applied stays noted", "extension/src/session/apply.rs",
+     "session.inner.journal.settled(record.version);", ""),
 ]
 
 

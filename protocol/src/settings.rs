@@ -66,7 +66,7 @@ settings! {
     DYNAMODB_ENDPOINT "AFT_DYNAMODB_ENDPOINT", "", "an http:// or https:// URL",
         "Another DynamoDB endpoint, for the extension only: the handler's own clients are left alone.";
     CONTROL_SOCKET "AFT_CONTROL_SOCKET", "/tmp/.aft/control.sock", "a path of at most 100 bytes",
-        "The Unix socket between shim and extension.";
+        "The Unix socket between shim and extension. The journal lies beside it.";
     LOG "AFT_LOG", "info", "error, warn, info or debug",
         "How much both processes log.";
     TRANSACTION_KEY "AFT_TRANSACTION_KEY", "", "a JMESPath expression",

@@ -5,7 +5,7 @@
 //!
 //! It also asks the engine what each request consumed ([`StoreProxy::consumed`]), which the store itself does not.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -106,6 +106,8 @@ struct State {
     /// What was answered and passed on, and the capacity units that it consumed, if the engine says so: it does not for a
     /// write that it refused.
     done: Vec<(StoreRequest, Option<f64>)>,
+    /// Each operation that arrived, and its table.
+    operations: BTreeSet<(String, String)>,
 }
 
 impl State {
@@ -208,6 +210,12 @@ impl StoreProxy {
         done
     }
 
+    /// Each operation that was sent so far, and its table.
+    #[must_use]
+    pub fn operations(&self) -> BTreeSet<(String, String)> {
+        self.state.borrow().operations.clone()
+    }
+
     async fn until(&self, what: &str, reached: impl FnMut(&State) -> bool) {
         let mut state = self.state.subscribe();
         soon(what, state.wait_for(reached)).await.expect("this proxy holds the sender");
@@ -252,6 +260,12 @@ impl Proxied {
         let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
         let operation = head.headers.get("x-amz-target").and_then(|name| name.to_str().ok()).unwrap_or_default();
         let known = StoreRequest::of(operation, &body);
+        for table in tables(&body) {
+            let name = operation.rsplit('.').next().unwrap_or_default().to_owned();
+            self.state.send_modify(|state| {
+                state.operations.insert((name, table));
+            });
+        }
         if let Some(refused) = refusal(self.verdict(&known, Point::Arrived).await)? {
             return Ok(refused);
         }
@@ -315,6 +329,16 @@ fn consumed(body: &[u8]) -> Option<f64> {
     match &answer["ConsumedCapacity"] {
         Value::Array(tables) => tables.iter().map(units).sum(),
         table => units(table),
+    }
+}
+
+/// The tables that a request is about.
+fn tables(body: &[u8]) -> Vec<String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    match (body["TableName"].as_str(), body["RequestItems"].as_object()) {
+        (Some(table), _) => vec![table.to_owned()],
+        (None, Some(tables)) => tables.keys().cloned().collect(),
+        (None, None) => Vec::new(),
     }
 }
 

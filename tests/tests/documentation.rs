@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aft_protocol::wire::{ErrorCode, route};
 use aft_protocol::{limits, settings};
+use aft_tests::growth::{Example, Growth, price, rounded, whole};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -102,6 +103,7 @@ fn every_rule_is_cited_by_the_code() {
     let mut tests = String::new();
     for file in [
         "extension/tests/commit_rules.rs",
+        "extension/tests/journal_rules.rs",
         "extension/tests/read_rules.rs",
         "protocol/src/atomic_read/tests.rs",
         "protocol/src/attempt.rs",
@@ -162,7 +164,7 @@ fn sources() -> String {
 #[test]
 fn every_test_that_the_documents_name_exists() {
     let sources = sources();
-    for document in ["docs/failure-modes.md", "docs/limits.md", "docs/platforms.md"] {
+    for document in ["docs/failure-modes.md", "docs/iam.md", "docs/limits.md", "docs/platforms.md", "docs/tables.md"] {
         let text = read(document);
         let quoted = text.split('`').skip(1).step_by(2);
         let tests: Vec<_> = quoted
@@ -186,5 +188,55 @@ fn every_error_type_that_callers_see_is_documented() {
     assert!(types.len() > 12, "{types:?}");
     for name in types {
         assert!(document.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+/// The table in `docs/tables.md` on retention, size and price is computed here, and nowhere else.
+#[test]
+fn the_growth_of_the_tables_is_as_computed() {
+    const HOUR: u64 = 3_600;
+    const DAY: u64 = 24 * HOUR;
+    let example = Example::DOCUMENTED;
+    let mut expected = Vec::new();
+    for per_second in [1, 1_000, 100_000] {
+        for (retention_seconds, name) in [(7 * DAY, "7 days"), (HOUR, "1 hour")] {
+            let growth = |lag_seconds| Growth { per_second, retention_seconds, lag_seconds, example };
+            let (prompt, late) = (growth(0), growth(2 * DAY));
+            expected.push(vec![
+                whole(per_second),
+                name.to_owned(),
+                rounded(prompt.gigabytes()),
+                rounded(late.gigabytes()),
+                format!("${} to ${}", rounded(prompt.storage_dollars()), rounded(late.storage_dollars())),
+                whole(prompt.record_units() + prompt.head_units()),
+                format!("${}", rounded(prompt.write_dollars())),
+            ]);
+        }
+    }
+    let text = read("docs/tables.md");
+    let (_, section) = text.split_once("\n## Retention and size\n").unwrap();
+    let documented = rows(section, |cell| expected.iter().any(|row| row[0] == cell));
+    assert_eq!(
+        documented,
+        expected,
+        "{}",
+        expected.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect::<String>()
+    );
+    let nothing = Example { keys: 0, origin: 0, response: 0, content_type: 0, ..example };
+    let empty = Example { keys: 1, key: 0, value: 0, ..nothing };
+    let bytes = example.record_bytes();
+    for fact in [
+        format!("{} + origin", nothing.record_bytes()),
+        format!("for each key: {} + key", empty.record_bytes() - nothing.record_bytes()),
+        format!("{bytes} bytes"),
+        format!("{} bytes of storage", bytes + 100),
+    ] {
+        assert!(section.contains(&fact), "{fact}");
+    }
+    for (name, price) in [("write request units", price::WRITES), ("GB-month", price::STORAGE)] {
+        assert!(
+            section.lines().any(|line| line.contains(name) && line.contains(&format!("${price}"))),
+            "{name} {price}"
+        );
     }
 }

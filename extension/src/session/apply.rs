@@ -25,7 +25,7 @@ use super::Session;
 use super::retry::last_moment;
 
 /// How long an apply that no invocation waits for keeps trying.
-const UNATTENDED: Duration = Duration::from_secs(15 * 60);
+pub(super) const UNATTENDED: Duration = Duration::from_secs(15 * 60);
 
 /// Applies of this sandbox.
 pub(super) struct Applies {
@@ -100,10 +100,10 @@ impl Applies {
 }
 
 /// Counts an apply as pending for as long as it lives, whatever ends it.
-struct Pending(watch::Sender<usize>);
+pub(super) struct Pending(watch::Sender<usize>);
 
 impl Pending {
-    fn new(applies: &Applies) -> Self {
+    pub(super) fn new(applies: &Applies) -> Self {
         applies.pending.send_modify(|pending| *pending += 1);
         Self(applies.pending.clone())
     }
@@ -131,7 +131,10 @@ impl<S: Store> Session<S> {
             // Also if it failed: some heads may have moved.
             session.cache().forget(record.writes.keys());
             match &result {
-                Ok(()) => session.inner.applies.own().is_applied(&record),
+                Ok(()) => {
+                    session.inner.applies.own().is_applied(&record);
+                    session.inner.journal.settled(record.version);
+                }
                 Err(error) => tracing::error!(
                     transaction = %record.transaction(),
                     "committed, but not every write is visible yet: {error}; this is tried again before the next \
@@ -144,8 +147,10 @@ impl<S: Store> Session<S> {
         progress
     }
 
-    /// Waits until this sandbox's previous transaction is applied (R-FM-2), with one more try if that had failed.
+    /// Waits until this sandbox's previous transaction is applied (R-FM-2), with one more try if that had failed; and, before
+    /// the first commit, until that of an extension which died here has been seen to (R-FM-4).
     pub(super) async fn settle_previous(&self, deadline: Instant) -> Result<(), StoreError> {
+        self.recovered(deadline).await?;
         let last = self.inner.applies.own().unapplied.clone();
         let Some((record, progress)) = last else { return Ok(()) };
         match wait_for(progress.clone(), deadline).await {

@@ -141,15 +141,20 @@ impl<S: Store> Session<S> {
         }
         let before = open.known.before(&writes);
         let record = Arc::new(self.record(identity, writes, response));
+        // R-FM-4: who is started here after a death finds it.
+        self.inner.journal.note(record.sandbox, record.version);
         let applying = match self.write_record(&record, open.deadline).await {
             Err(failed) => {
                 if matches!(failed, CommitResult::Unknown(..)) {
                     // The record may be there, now or in a moment: it must stay the last one under this name.
                     self.inner.applies.go_on_as(SandboxId::from_bits(self.inner.sources.random()));
+                } else {
+                    self.inner.journal.settled(record.version);
                 }
                 return failed;
             }
             Ok(Recorded::Anothers(existing)) => {
+                self.inner.journal.settled(record.version);
                 drop(turn);
                 return self.answer_from(&existing, open).await;
             }

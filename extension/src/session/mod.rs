@@ -14,6 +14,7 @@
 //! | `explicit.rs` | explicit transactions: several within one invocation |
 //! | `claims.rs` | claims on transactions, if duplicates are to be refused while one runs |
 //! | `apply.rs` | moving heads to what a record says, and knowing which moves are pending |
+//! | `journal.rs` | what an extension that died here has left, and finishing it |
 //! | `retry.rs` | trying a store call again, with a deadline |
 //! | `behaviour.rs`, `error.rs` | settings; failures |
 //!
@@ -29,6 +30,7 @@ mod error;
 mod explicit;
 mod fetch;
 mod identity;
+mod journal;
 mod look_up;
 mod read;
 mod retry;
@@ -60,6 +62,7 @@ pub use cache::CacheStatus;
 pub use commit::CommitResult;
 pub use error::SessionError;
 pub use explicit::{Explicit, Started};
+pub use journal::Journal;
 pub use read::{Answer, Freshness, Source, WhyFetched};
 pub use table::Named;
 pub use write::Precondition;
@@ -114,6 +117,7 @@ struct Inner<S> {
     changed: watch::Sender<u64>,
     turn: Turn,
     applies: Applies,
+    journal: Journal,
 }
 
 /// Every transaction of this sandbox. Clones share it.
@@ -128,9 +132,15 @@ impl<S> Clone for Session<S> {
 }
 
 impl<S: Store> Session<S> {
-    /// A session without transactions.
+    /// A session without transactions, and without a journal.
     #[must_use]
     pub fn new(store: S, behaviour: Behaviour, sources: Sources) -> Self {
+        Self::with_journal(store, behaviour, sources, Journal::none())
+    }
+
+    /// A session without transactions. It commits only after [`Self::recover`], if the journal names anything.
+    #[must_use]
+    pub fn with_journal(store: S, behaviour: Behaviour, sources: Sources, journal: Journal) -> Self {
         let sandbox = SandboxId::from_bits(sources.random());
         Self {
             inner: Arc::new(Inner {
@@ -143,6 +153,7 @@ impl<S: Store> Session<S> {
                 changed: watch::Sender::new(0),
                 turn: Turn::default(),
                 applies: Applies::new(sandbox),
+                journal,
             }),
         }
     }

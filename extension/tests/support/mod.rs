@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use aft_extension::session::{Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Named, Session, SessionError};
+use aft_extension::session::{
+    Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Journal, Named, Session, SessionError,
+};
 use aft_extension::sources::Sources;
 use aft_protocol::atomic_read::Records;
 use aft_protocol::attempt::Seen;
@@ -201,6 +203,19 @@ impl Sandbox {
         skew_micros: i64,
         plan: impl Fn(&Call) -> Fault + Send + Sync + 'static,
     ) -> Self {
+        Self::journaling(start, store, seed, behaviour, skew_micros, Journal::none(), plan)
+    }
+
+    /// A sandbox with a journal, which must have recovered before it commits.
+    pub fn journaling(
+        start: Instant,
+        store: &Memory,
+        seed: u64,
+        behaviour: Behaviour,
+        skew_micros: i64,
+        journal: Journal,
+        plan: impl Fn(&Call) -> Fault + Send + Sync + 'static,
+    ) -> Self {
         let calls = Calls::default();
         let seen = Arc::clone(&calls);
         let breaches = Breaches::default();
@@ -210,7 +225,7 @@ impl Sandbox {
             seen.lock().unwrap().push(call.clone());
             plan(call)
         });
-        Self { calls, stale, ..Self::over(start, store, breaches, seed, behaviour, skew_micros) }
+        Self { calls, stale, ..Self::over_with(start, store, breaches, seed, behaviour, skew_micros, journal) }
     }
 }
 
@@ -224,9 +239,21 @@ impl<S: Store> Sandbox<S> {
         behaviour: Behaviour,
         skew_micros: i64,
     ) -> Self {
+        Self::over_with(start, store, breaches, seed, behaviour, skew_micros, Journal::none())
+    }
+
+    fn over_with(
+        start: Instant,
+        store: S,
+        breaches: Breaches,
+        seed: u64,
+        behaviour: Behaviour,
+        skew_micros: i64,
+        journal: Journal,
+    ) -> Self {
         let skew_micros = Arc::new(AtomicI64::new(skew_micros));
         let sources = sources(Instant::now(), Arc::clone(&skew_micros), seed.wrapping_mul(0x1234_5678_9abc_def1));
-        let session = Session::new(store, behaviour, sources);
+        let session = Session::with_journal(store, behaviour, sources, journal);
         session.attach();
         let (calls, stale) = (Calls::default(), Arc::default());
         Self { session, behaviour, calls, breaches, stale, skew_micros, start }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -21,6 +21,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
+use tokio::time::Instant;
 
 use super::credentials::Credentials;
 
@@ -74,7 +75,7 @@ impl Config {
     /// Where requests go, for people.
     pub(super) fn place(&self) -> String {
         match &self.endpoint {
-            Some(endpoint) => endpoint.to_string(),
+            Some(endpoint) => format!("{endpoint} (region {})", self.region),
             None => format!("region {}", self.region),
         }
     }
@@ -133,10 +134,16 @@ impl ReadConsistency {
     }
 }
 
+/// After an answer that the credentials have expired, others are not asked for again within this: answers to requests that
+/// were signed with the old ones may still come.
+const EXPIRY_LIMIT: Duration = Duration::from_secs(5);
+
 /// The SDK's client, which can be made anew: with new connections, and with credentials asked for again.
 pub(super) struct Clients {
     make: Box<dyn Fn() -> Client + Send + Sync>,
     current: RwLock<Client>,
+    /// When it was last made anew because of expired credentials.
+    expired: Mutex<Option<Instant>>,
 }
 
 impl fmt::Debug for Clients {
@@ -147,7 +154,7 @@ impl fmt::Debug for Clients {
 
 impl Clients {
     pub(super) fn new(make: impl Fn() -> Client + Send + Sync + 'static) -> Self {
-        Self { current: RwLock::new(make()), make: Box::new(make) }
+        Self { current: RwLock::new(make()), make: Box::new(make), expired: Mutex::default() }
     }
 
     pub(super) fn current(&self) -> Client {
@@ -157,6 +164,16 @@ impl Clients {
     /// Drops the client, and with it what it keeps.
     pub(super) fn renew(&self) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = (self.make)();
+    }
+
+    /// DynamoDB says that the credentials have expired, although the SDK, which asks for others before they do, took them for
+    /// good: the next request asks for others.
+    pub(super) fn renew_expired(&self) {
+        let mut expired = self.expired.lock().unwrap_or_else(PoisonError::into_inner);
+        if expired.is_none_or(|at| at.elapsed() >= EXPIRY_LIMIT) {
+            *expired = Some(Instant::now());
+            self.renew();
+        }
     }
 }
 

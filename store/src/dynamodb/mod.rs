@@ -92,10 +92,13 @@ impl DynamoDb {
             let (config, limits) = (config.clone(), *limits);
             move || client::client(&config, &limits, http())
         };
+        let clients = Arc::new(Clients::new(make));
+        let renewable = config.credentials.can_be_renewed().then(|| Arc::clone(&clients));
+        let table = |role, name| Arc::new(Table::new(role, name, &place, renewable.clone()));
         Self {
-            clients: Arc::new(Clients::new(make)),
-            data: Arc::new(Table::new(Role::Data, &config.data_table, &place)),
-            transactions: Arc::new(Table::new(Role::Transactions, &config.transaction_table, &place)),
+            data: table(Role::Data, &config.data_table),
+            transactions: table(Role::Transactions, &config.transaction_table),
+            clients,
             reads: config.reads,
         }
     }

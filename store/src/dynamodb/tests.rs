@@ -1,5 +1,6 @@
 //! What each failure of DynamoDB, and of the way to it, means to the caller; through the real client.
 
+mod credentials;
 mod fake;
 
 use std::collections::BTreeSet;
@@ -102,7 +103,7 @@ async fn every_answer_has_its_meaning() {
         (Answer::error(400, "ResourceNotFoundException", ""), Rejected, ["no such table", "create it"]),
         (Answer::error(400, "AccessDeniedException", ""), Rejected, ["not permitted", "role"]),
         (Answer::error(400, "UnrecognizedClientException", ""), Rejected, ["credentials", "account"]),
-        (Answer::error(400, "ExpiredTokenException", ""), Rejected, ["credentials", "expired"]),
+        (Answer::error(400, "ExpiredTokenException", ""), Rejected, ["credentials", "replaces the sandbox"]),
         (Answer::error(400, "InvalidSignatureException", ""), Rejected, ["credentials", "because"]),
         (Answer::error(400, "ValidationException", ""), Rejected, ["not valid", "have this key"]),
         (Answer::error(400, "NeverHeardOfException", ""), Rejected, ["not valid", "NeverHeardOfException"]),
