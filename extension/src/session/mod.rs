@@ -17,7 +17,8 @@
 //! | `retry.rs` | trying a store call again, with a deadline |
 //! | `behaviour.rs`, `error.rs` | settings; failures |
 //!
-//! Invariants: no lock but the commits' turn is held across an await; the table's lock comes before an attempt's. What an attempt has buffered is in that attempt only, until its record is
+//! Invariants: no lock but the commits' turn is held across an await; the table's lock comes before an attempt's, and that before the
+//! cache's. What an attempt has buffered is in that attempt only, until its record is
 //! durable (R-COMMIT-1). A transaction is committed only after this sandbox's previous one is applied (R-FM-2).
 
 mod apply;
