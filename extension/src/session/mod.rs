@@ -72,6 +72,8 @@ pub struct Status {
     pub identity: Identity,
     /// Keys read from the store.
     pub reads: usize,
+    /// Bytes of the values that are kept of them.
+    pub read_bytes: usize,
     /// Keys that would be written.
     pub writes: usize,
     /// Bytes in the write buffer.
@@ -266,6 +268,7 @@ impl<S: Store> Session<S> {
         Ok(Status {
             identity: attempt.identity().clone(),
             reads: attempt.reads(),
+            read_bytes: attempt.read_bytes(),
             writes: attempt.writes(),
             buffered_bytes: attempt.buffered_bytes(),
             remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
