@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aft_extension::session::{
-    Ack, Answer, Behaviour, CommitResult, Freshness, Precondition, SessionError, Source, WhyFetched,
+    Ack, Answer, Behaviour, CommitResult, Explicit, Freshness, Named, Precondition, SessionError, Source, Started,
+    WhyFetched,
 };
-use aft_protocol::id::TransactionId;
+use aft_protocol::id::{Fingerprint, TransactionId};
 use aft_protocol::limits;
 use aft_store::faults::{Call, Fault};
 use aft_store::memory::Memory;
@@ -208,18 +209,49 @@ async fn a_restored_sandbox_has_an_empty_cache() {
     assert_eq!((status.heads, status.bytes), (0, 0));
 }
 
+/// Keys with large values: more than one transaction keeps of what it reads.
+async fn crowd(store: &Memory) -> Vec<String> {
+    let writer = Sandbox::new(store, 100);
+    let large = "x".repeat(limits::VALUE_BYTES);
+    let keys: Vec<String> = (0..=limits::READ_SET_BYTES / limits::VALUE_BYTES).map(|n| format!("large-{n}")).collect();
+    for (n, key) in keys.iter().enumerate() {
+        writer.write(1_000 + n as u128, &[(key, &large)]).await;
+    }
+    keys
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_all_open_transactions_keep_of_what_they_read_is_limited_together() {
+    let store = Memory::new();
+    let keys = crowd(&store).await;
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let sandbox = Sandbox::new(&store, 1);
+    sandbox.begin(1).await;
+    let mut kept = Vec::new();
+    for message in 2..=6 {
+        let wanted = Explicit {
+            transaction: TransactionId::from_bits(message),
+            fingerprint: Fingerprint::of(b"{}"),
+            origin: format!("test/{message}"),
+        };
+        assert!(matches!(sandbox.session.begin_explicit(Named::default(), wanted).await, Ok(Started::Open(_))));
+        for _ in 0..2 {
+            assert!(sandbox.get_all(message, &keys).await.iter().all(Option::is_some), "whatever is kept");
+        }
+        kept.push(sandbox.session.status(named(message)).unwrap().read_bytes);
+    }
+    assert!(kept.iter().sum::<usize>() <= limits::SANDBOX_READ_SET_BYTES, "{kept:?}");
+    assert!(kept[0] > limits::READ_SET_BYTES / 2 && kept[4] < limits::READ_SET_BYTES / 2, "{kept:?}");
+}
+
 /// R-READ-2 past the limit of what a read set keeps: a value that was forgotten is fetched again, at the version that was
 /// read, wherever the head is by then; where it cannot be had any more, it is a conflict.
 #[tokio::test(start_paused = true)]
 async fn a_read_is_repeatable_although_its_value_was_forgotten() {
     let store = Memory::new();
-    let writer = Sandbox::new(&store, 1);
-    let large = "x".repeat(limits::VALUE_BYTES);
-    let crowd: Vec<String> = (0..=limits::READ_SET_BYTES / limits::VALUE_BYTES).map(|n| format!("large-{n}")).collect();
+    let crowd = crowd(&store).await;
     let crowd: Vec<&str> = crowd.iter().map(String::as_str).collect();
-    for (n, key) in crowd.iter().enumerate() {
-        writer.write(1_000 + n as u128, &[(key, &large)]).await;
-    }
+    let writer = Sandbox::new(&store, 1);
     writer.write(1, &[("a", "first"), ("b", "first")]).await;
     let reader = Sandbox::new(&store, 2);
     reader.begin(20).await;

@@ -105,7 +105,12 @@ impl ReadSet {
         if let Some(bytes) = bytes {
             self.values.put(key, bytes);
         }
-        while let Some(oldest) = self.values.shed(limits::READ_SET_BYTES) {
+        self.keep_at_most(limits::READ_SET_BYTES);
+    }
+
+    /// Forgets the values that were read least recently, until so many bytes are kept.
+    pub fn keep_at_most(&mut self, bytes: usize) {
+        while let Some(oldest) = self.values.shed(bytes) {
             if let Some(entry) = self.entries.get_mut(&oldest) {
                 entry.value = None;
             }

@@ -167,6 +167,11 @@ impl Attempt {
         self.reads.bytes()
     }
 
+    /// Forgets the values that were read least recently, until so many bytes are kept.
+    pub fn keep_at_most(&mut self, bytes: usize) {
+        self.reads.keep_at_most(bytes);
+    }
+
     /// The keys that were read.
     pub fn keys_read(&self) -> impl Iterator<Item = &Key> {
         self.reads.keys()

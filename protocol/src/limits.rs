@@ -18,6 +18,8 @@ pub const SANDBOX_BYTES: usize = 2 * TRANSACTION_BYTES;
 /// Most bytes of values that an attempt keeps of what it has read; the least recently read are forgotten first, and
 /// fetched again if they are asked for again.
 pub const READ_SET_BYTES: usize = 8 * 1_024 * 1_024;
+/// The same for all open transactions of a sandbox together.
+pub const SANDBOX_READ_SET_BYTES: usize = 2 * READ_SET_BYTES;
 /// Seconds: the oldest that a head out of the sandbox's cache may be, whatever `max-age` a request allows. R-READ-6
 /// counts on it.
 pub const STALENESS_SECONDS: u64 = 900;

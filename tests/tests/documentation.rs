@@ -65,6 +65,7 @@ fn every_limit_is_documented_as_it_is() {
         ("TRANSACTION_KEYS", limits::TRANSACTION_KEYS),
         ("SANDBOX_BYTES", limits::SANDBOX_BYTES),
         ("READ_SET_BYTES", limits::READ_SET_BYTES),
+        ("SANDBOX_READ_SET_BYTES", limits::SANDBOX_READ_SET_BYTES),
         ("STALENESS_SECONDS", usize::try_from(limits::STALENESS_SECONDS).unwrap()),
         ("OPEN_TRANSACTIONS", limits::OPEN_TRANSACTIONS),
         ("TRANSACTION_KEY_BYTES", limits::TRANSACTION_KEY_BYTES),

@@ -236,8 +236,9 @@ async fn the_transaction_can_be_looked_at_and_aborted() {
     let document: serde_json::Value = serde_json::from_slice(&world.get(route::TRANSACTION).await.body).unwrap();
     assert_eq!(document["transaction"], TransactionId::from_bits(1).to_string());
     assert_eq!(document["isolation"], "read-atomic");
-    let counts = ["attempt", "reads", "writes", "bufferedBytes"].map(|name| document[name].as_u64().unwrap());
-    assert_eq!(counts, [1, 1, 1, 11]);
+    let counts =
+        ["attempt", "reads", "readBytes", "writes", "bufferedBytes"].map(|name| document[name].as_u64().unwrap());
+    assert_eq!(counts, [1, 1, 0, 1, 11]);
     assert!((1..=60_000).contains(&document["remainingMs"].as_u64().unwrap()));
 
     assert_eq!(world.send("POST", route::ABORT, "", b"").await.status, 204);

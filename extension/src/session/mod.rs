@@ -18,7 +18,8 @@
 //! | `retry.rs` | trying a store call again, with a deadline |
 //! | `behaviour.rs`, `error.rs` | settings; failures |
 //!
-//! Invariants: no lock but the commits' turn is held across an await; the table's lock comes before an attempt's. What an attempt has buffered is in that attempt only, until its record is
+//! Invariants: no lock but the commits' turn is held across an await; the table's lock comes before an attempt's, and that before the
+//! cache's. What an attempt has buffered is in that attempt only, until its record is
 //! durable (R-COMMIT-1). A transaction is committed only after this sandbox's previous one is applied (R-FM-2).
 
 mod apply;
@@ -74,6 +75,8 @@ pub struct Status {
     pub identity: Identity,
     /// Keys read from the store.
     pub reads: usize,
+    /// Bytes of the values that are kept of them.
+    pub read_bytes: usize,
     /// Keys that would be written.
     pub writes: usize,
     /// Bytes in the write buffer.
@@ -276,6 +279,7 @@ impl<S: Store> Session<S> {
         Ok(Status {
             identity: attempt.identity().clone(),
             reads: attempt.reads(),
+            read_bytes: attempt.read_bytes(),
             writes: attempt.writes(),
             buffered_bytes: attempt.buffered_bytes(),
             remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),

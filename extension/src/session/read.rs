@@ -9,6 +9,7 @@ use aft_protocol::attempt::{Attempt, Seen};
 use aft_protocol::head::{Entry, Head};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
+use aft_protocol::limits;
 use aft_store::Store;
 
 use super::{Named, Open, Session, SessionError, refused};
@@ -83,6 +84,25 @@ impl<S: Store> Session<S> {
     }
 
     pub(super) async fn see(
+        &self,
+        open: &Open,
+        keys: BTreeSet<Key>,
+        freshness: Freshness,
+    ) -> Result<BTreeMap<Key, Answer>, SessionError> {
+        let answers = self.answers(open, keys, freshness).await;
+        self.give_way(open);
+        answers
+    }
+
+    /// What all open transactions keep of what they have read is limited together: the one that has read gives way.
+    fn give_way(&self, open: &Open) {
+        let state = self.state();
+        let others = state.open.values().filter(|other| !std::ptr::eq(other.as_ref(), open));
+        let others: usize = others.map(|other| other.attempt().read_bytes()).sum();
+        open.attempt().keep_at_most(limits::SANDBOX_READ_SET_BYTES.saturating_sub(others));
+    }
+
+    async fn answers(
         &self,
         open: &Open,
         keys: BTreeSet<Key>,
