@@ -10,7 +10,9 @@ use aft_protocol::head::{Entry, Head};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::limits;
+use aft_protocol::version::Version;
 use aft_store::Store;
+use tokio::time::Instant;
 
 use super::{Named, Open, Session, SessionError, refused};
 
@@ -57,6 +59,16 @@ pub enum WhyFetched {
     TooOld,
     /// What it has does not fit what the transaction has read.
     NotAtomic,
+}
+
+/// What the read rule says of several keys.
+enum Chosen {
+    /// Every one may be seen.
+    All,
+    /// It cannot be told without these commit records.
+    Consult(BTreeSet<TransactionId>),
+    /// No version of this key fits; the newest is this.
+    Conflict(Key, Version),
 }
 
 impl<S: Store> Session<S> {
@@ -127,13 +139,18 @@ impl<S: Store> Session<S> {
         let mut records = Records::new();
         let mut seen = BTreeMap::new();
         loop {
-            let missing = self.choose_all(open, &mut heads, &records, &mut seen)?;
-            if missing.is_empty() {
-                break;
+            match self.choose_all(open, &mut heads, &records, &mut seen)? {
+                Chosen::All => break,
+                Chosen::Consult(missing) => {
+                    let found = self.retrying(open.deadline, || self.inner.store.records(&missing)).await?;
+                    found.values().flatten().for_each(|record| self.observe(record.version));
+                    records.extend(found);
+                }
+                Chosen::Conflict(key, newest) => {
+                    self.spare_the_next_attempt(newest, open.deadline).await;
+                    return Err(SessionError::ReadConflict(key));
+                }
             }
-            let found = self.retrying(open.deadline, || self.inner.store.records(&missing)).await?;
-            found.values().flatten().for_each(|record| self.observe(record.version));
-            records.extend(found);
         }
         let why = |key: &Key| fetched.get(key).copied().unwrap_or(WhyFetched::Asked);
         answers.extend(seen.into_iter().map(|(key, seen)| {
@@ -169,15 +186,15 @@ impl<S: Store> Session<S> {
         Ok(answer)
     }
 
-    /// Asks the read rule for each key that is left in `heads`, against the read set as it is now; moves what is settled
-    /// to `seen`, and returns the commit records that the rest needs.
+    /// Asks the read rule for each key that is left in `heads`, against the read set as it is now, and moves what is settled
+    /// to `seen`.
     fn choose_all(
         &self,
         open: &Open,
         heads: &mut BTreeMap<Key, Head>,
         records: &Records,
         seen: &mut BTreeMap<Key, Seen>,
-    ) -> Result<BTreeSet<TransactionId>, SessionError> {
+    ) -> Result<Chosen, SessionError> {
         let mut missing = BTreeSet::new();
         let mut unsettled = BTreeMap::new();
         let now_seconds = self.now_seconds();
@@ -200,12 +217,28 @@ impl<S: Store> Session<S> {
                 Choice::Conflict => {
                     // If it began with heads out of the cache, the next attempt must not begin with the same.
                     self.cache().forget(attempt.keys_read());
-                    return Err(SessionError::ReadConflict(key));
+                    return Ok(Chosen::Conflict(key, head.current.version));
                 }
             }
         }
         *heads = unsettled;
-        Ok(missing)
+        Ok(if missing.is_empty() { Chosen::All } else { Chosen::Consult(missing) })
+    }
+
+    /// R-FM-3, where a read found no version that fits: what is too new for this attempt may be half-applied, and then the next
+    /// one would read the same old half. To roll it forward is harmless if it is not.
+    async fn spare_the_next_attempt(&self, newest: Version, deadline: Instant) {
+        if newest.is_zero() {
+            return;
+        }
+        match self.record_of(newest.transaction(), deadline).await {
+            Ok(Some(record)) => drop(self.start_apply(Arc::new(record), BTreeMap::new())),
+            Ok(None) => {}
+            // The attempt ends with its conflict all the same.
+            Err(error) => {
+                tracing::warn!(transaction = %newest.transaction(), "looking for what was in the way: {error}")
+            }
+        }
     }
 
     /// R-FM-3: whoever sees a record ahead of a head rolls it forward. The reader does not wait for it.
