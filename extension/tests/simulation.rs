@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use aft_extension::session::{
@@ -23,10 +23,9 @@ use aft_protocol::id::{AttemptNumber, Fingerprint, TransactionId};
 use aft_protocol::key::Key;
 use aft_protocol::record::{CommitRecord, Writes};
 use aft_protocol::version::Version;
-use aft_store::ErrorKind;
-use aft_store::faults::{Call, Fault};
 use aft_store::memory::Memory;
 use futures_util::future::join_all;
+use support::ground::{Ground, Life};
 use support::{BEHAVIOUR, Breaches, Sandbox, answer, k, named, splitmix, v};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -85,39 +84,17 @@ struct History {
     trace: String,
 }
 
-struct World {
+struct World<G> {
     start: Instant,
-    store: Memory,
+    ground: G,
     chance: Chance,
     history: RefCell<History>,
     seed: u64,
 }
 
-impl World {
+impl<G: Ground> World<G> {
     /// A sandbox whose every store call may be slow, fail, or be its last.
-    fn sandbox(&self, number: u64, life: u64) -> (Sandbox, Arc<AtomicBool>) {
-        let dead = Arc::new(AtomicBool::new(false));
-        let (flag, dice) = (Arc::clone(&dead), AtomicU64::new(self.seed ^ number << 32 ^ life << 40));
-        let plan = move |call: &Call| {
-            let draw = |bound: u64| splitmix(&dice) % bound;
-            if flag.load(Ordering::Relaxed) {
-                return Fault::HangBefore;
-            }
-            let writes = matches!(call, Call::Commit(_) | Call::Apply(_) | Call::Claim(_) | Call::Release(_));
-            match draw(100) {
-                0..=3 if writes => {
-                    flag.store(true, Ordering::Relaxed);
-                    if draw(2) == 0 { Fault::HangBefore } else { Fault::HangAfter }
-                }
-                // Not answered, and the sandbox lives on.
-                96 if matches!(call, Call::Commit(_)) => Fault::Late(Duration::from_millis(draw(30_000))),
-                97 if matches!(call, Call::Commit(_)) => Fault::HangAfter,
-                4..=7 => Fault::Before(ErrorKind::Unavailable),
-                8..=10 => Fault::Before(ErrorKind::Unknown),
-                11..=15 => Fault::After(ErrorKind::Unknown),
-                _ => Fault::Slow(Duration::from_micros(draw(20_000)), Duration::from_micros(draw(20_000))),
-            }
-        };
+    fn sandbox(&self, number: u64, life: u64) -> (Sandbox<G::Store>, Life) {
         let behaviour = Behaviour {
             duplicate_check: [DuplicateCheck::Parallel, DuplicateCheck::Before, DuplicateCheck::CommitOnly]
                 [self.chance.below(3) as usize],
@@ -127,16 +104,17 @@ impl World {
             ..BEHAVIOUR
         };
         let skew = self.chance.below(10_000_000) as i64 - 5_000_000;
-        let seed = self.seed ^ number ^ life << 8;
-        let sandbox = Sandbox::since(self.start, &self.store, seed, behaviour, skew, plan);
-        self.history.borrow_mut().breaches.push(Arc::clone(&sandbox.breaches));
-        (sandbox, dead)
+        let (seed, breaches) = (self.seed ^ number ^ life << 8, Breaches::default());
+        let life = Life::new(self.seed ^ number << 32 ^ life << 40);
+        let store = self.ground.store(life.clone(), &breaches);
+        self.history.borrow_mut().breaches.push(Arc::clone(&breaches));
+        (Sandbox::over(self.start, store, breaches, seed, behaviour, skew), life)
     }
 
     /// One sandbox after the other in the same place; a new one when the old one is dead.
     async fn place(self: Rc<Self>, number: u64) {
-        let mut life = 0;
-        let (mut sandbox, mut dead) = self.sandbox(number, life);
+        let mut lives = 0;
+        let (mut sandbox, mut life) = self.sandbox(number, lives);
         for n in 0..INVOCATIONS {
             sleep(Duration::from_micros(self.chance.below(30_000))).await;
             let earlier = self.history.borrow().delivered.clone();
@@ -153,9 +131,9 @@ impl World {
             self.note(Attempted { transaction, reads, ended });
             sandbox.release(transaction).await;
             sandbox.end(transaction);
-            if dead.load(Ordering::Relaxed) {
-                life += 1;
-                (sandbox, dead) = self.sandbox(number, life);
+            if life.is_over() {
+                lives += 1;
+                (sandbox, life) = self.sandbox(number, lives);
             }
         }
     }
@@ -167,7 +145,7 @@ impl World {
     }
 
     /// Up to three attempts, as the shim makes them.
-    async fn invocation(&self, sandbox: &Sandbox, transaction: u128) -> (BTreeMap<Key, Version>, Ended) {
+    async fn invocation(&self, sandbox: &Sandbox<G::Store>, transaction: u128) -> (BTreeMap<Key, Version>, Ended) {
         let mut number = AttemptNumber::FIRST;
         for _ in 0..3 {
             match sandbox.try_begin(transaction, number).await {
@@ -207,7 +185,7 @@ impl World {
     }
 
     /// Perhaps works on a batch of messages; whether the handler ended in the middle of it.
-    async fn is_cut_off_in_a_batch(&self, sandbox: &Sandbox) -> bool {
+    async fn is_cut_off_in_a_batch(&self, sandbox: &Sandbox<G::Store>) -> bool {
         if !self.chance.one_in(3) {
             return false;
         }
@@ -218,7 +196,7 @@ impl World {
     }
 
     /// One message of a batch, in an explicit transaction.
-    async fn message(&self, sandbox: &Sandbox, message: u128) {
+    async fn message(&self, sandbox: &Sandbox<G::Store>, message: u128) {
         let known = self.history.borrow().known.contains(&message);
         let transaction = TransactionId::from_bits(message);
         let wanted = Explicit { transaction, fingerprint: Fingerprint::of(b"{}"), origin: format!("test/{message}") };
@@ -237,7 +215,7 @@ impl World {
         self.note(Attempted { transaction: message, reads, ended });
     }
 
-    async fn work(&self, sandbox: &Sandbox, message: u128, reads: &mut BTreeMap<Key, Version>) -> Ended {
+    async fn work(&self, sandbox: &Sandbox<G::Store>, message: u128, reads: &mut BTreeMap<Key, Version>) -> Ended {
         let handled = self.handler(sandbox, message, reads).await;
         if handled.is_err() || self.chance.one_in(6) {
             let aborted = sandbox.session.abort_explicit(named(message));
@@ -256,7 +234,7 @@ impl World {
     /// Reads and writes random keys; the writes of a transaction always include the same one, so that it has a record.
     async fn handler(
         &self,
-        sandbox: &Sandbox,
+        sandbox: &Sandbox<G::Store>,
         transaction: u128,
         reads: &mut BTreeMap<Key, Version>,
     ) -> Result<(), SessionError> {
@@ -288,14 +266,19 @@ impl World {
         sandbox.session.write(named(transaction), Writes::from([(k("always"), Some(v("x")))]))
     }
 
-    fn check(&self) {
+    async fn check(&self) {
         let records: BTreeMap<Version, CommitRecord> =
-            self.store.all_records().into_iter().map(|record| (record.version, record)).collect();
+            self.ground.every_record().await.into_iter().map(|record| (record.version, record)).collect();
+        let mut heads = BTreeMap::new();
+        for key in records.values().flat_map(|record| record.writes.keys()).collect::<BTreeSet<_>>() {
+            heads.insert(key, self.ground.true_head(key).await.current.version);
+        }
         let history = self.history.borrow();
         for attempted in &history.attempts {
             self.check_reads(attempted, &records);
         }
         self.check_exactly_once(&history, &records);
+        self.check_applied(&heads, &records);
         let breaches: Vec<_> = history.breaches.iter().flat_map(|found| found.lock().unwrap().clone()).collect();
         assert_eq!(breaches, [], "seed {}: written before an earlier one was applied (R-FM-2)", self.seed);
     }
@@ -312,7 +295,7 @@ impl World {
         }
     }
 
-    /// R-COMMIT-2, R-COMMIT-4, R-COMMIT-6, R-FM-2: one answer a transaction, and it is true.
+    /// R-COMMIT-2, R-COMMIT-4, R-COMMIT-6: one answer a transaction, and it is true.
     fn check_exactly_once(&self, history: &History, records: &BTreeMap<Version, CommitRecord>) {
         let mut answers: BTreeMap<u128, BTreeSet<&str>> = BTreeMap::new();
         for attempted in &history.attempts {
@@ -328,14 +311,22 @@ impl World {
                 record.unwrap_or_else(|| panic!("seed {}: {transaction} was acknowledged and is lost", self.seed));
             assert_eq!(Some(&*record.response.body), given.first().map(|text| text.as_bytes()), "seed {}", self.seed);
         }
+    }
+
+    /// R-FM-2: of one sandbox's records, all but the last are applied.
+    fn check_applied(&self, heads: &BTreeMap<&Key, Version>, records: &BTreeMap<Version, CommitRecord>) {
         for record in records.values() {
             let earlier =
                 records.values().filter(|other| other.sandbox == record.sandbox && other.version < record.version);
             for own in earlier {
                 assert!(own.version <= record.applied_through, "seed {}: {:?} is not covered", self.seed, own.version);
                 for key in own.writes.keys() {
-                    let head = self.store.head_of(key).current.version;
-                    assert!(head >= own.version, "seed {}: {key:?} of {:?} is not applied", self.seed, own.version);
+                    assert!(
+                        heads[key] >= own.version,
+                        "seed {}: {key:?} of {:?} is not applied",
+                        self.seed,
+                        own.version
+                    );
                 }
             }
         }
@@ -347,12 +338,12 @@ fn answered(response: &aft_protocol::record::Response) -> Ended {
 }
 
 /// Runs one history and returns its trace and how many attempts it had.
-fn history(seed: u64) -> (String, usize) {
+fn history<G: Ground>(seed: u64) -> (String, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let world = Rc::new(World {
             start: Instant::now(),
-            store: Memory::new(),
+            ground: G::new().await,
             chance: Chance(Rc::new(AtomicU64::new(seed))),
             history: RefCell::default(),
             seed,
@@ -364,27 +355,31 @@ fn history(seed: u64) -> (String, usize) {
         }
         // What is under way arrives, what is pending is applied.
         sleep(LONG).await;
-        world.check();
+        world.check().await;
         let history = world.history.take();
         (history.trace, history.attempts.len())
     })
 }
 
-#[test]
-fn random_histories_keep_every_promise() {
+/// Runs the histories that were asked for: one, or `usual` many, or more. Returns how many attempts there were.
+fn histories<G: Ground>(usual: u64) -> usize {
     let given = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let seeds = match given("HISTORY") {
         Some(seed) => seed..=seed,
-        None => 1..=given("HISTORIES").unwrap_or(HISTORIES),
+        None => 1..=given("HISTORIES").unwrap_or(usual),
     };
-    let attempts: usize = seeds.map(|seed| history(seed).1).sum();
-    println!("{attempts} attempts");
+    seeds.map(|seed| history::<G>(seed).1).sum()
+}
+
+#[test]
+fn random_histories_keep_every_promise() {
+    println!("{} attempts", histories::<Memory>(HISTORIES));
 }
 
 #[test]
 fn the_same_seed_is_the_same_history() {
     for seed in [1, 77, 4_242] {
-        assert_eq!(history(seed).0, history(seed).0);
+        assert_eq!(history::<Memory>(seed).0, history::<Memory>(seed).0);
     }
-    assert_ne!(history(1).0, history(2).0);
+    assert_ne!(history::<Memory>(1).0, history::<Memory>(2).0);
 }

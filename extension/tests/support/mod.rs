@@ -1,7 +1,14 @@
-//! Sandboxes over one in-memory store, under a plan of faults, on paused time.
+//! Sandboxes over one store, under a plan of faults, on paused time.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | a sandbox, what it is asked to do, and the store that watches over R-FM-2 |
+//! | [`ground`] | what seeded histories take place on: a store for each sandbox, and the truth behind them |
 
 // Each test file uses its own part of this.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
+
+pub mod ground;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -40,14 +47,45 @@ pub type Calls = Arc<Mutex<Vec<Call>>>;
 /// Breaches of R-FM-2: a record, and an earlier one under the same sandbox's name that was not applied when it was written.
 pub type Breaches = Arc<Mutex<Vec<(Version, Version)>>>;
 
+/// What really is in a store, past every fault: what tests compare with.
+pub trait Truth: Clone + Send + Sync + 'static {
+    /// Every record there is.
+    fn every_record(&self) -> impl Future<Output = Vec<CommitRecord>> + Send;
+
+    /// The head of a key, as it is now.
+    fn true_head(&self, key: &Key) -> impl Future<Output = Head> + Send;
+}
+
+impl Truth for Memory {
+    async fn every_record(&self) -> Vec<CommitRecord> {
+        self.all_records()
+    }
+
+    async fn true_head(&self, key: &Key) -> Head {
+        self.head_of(key)
+    }
+}
+
 /// A store that looks, whenever a record is written, whether R-FM-2 holds at that moment.
 #[derive(Clone)]
-pub struct Watched {
-    store: Memory,
+pub struct Watched<S, T> {
+    store: S,
+    truth: T,
     breaches: Breaches,
 }
 
-impl Store for Watched {
+impl<S: Store, T: Truth> Watched<S, T> {
+    /// `store`, which keeps what `truth` knows.
+    pub fn new(store: S, truth: T, breaches: &Breaches) -> Self {
+        Self { store, truth, breaches: Arc::clone(breaches) }
+    }
+}
+
+impl<S: Store, T: Truth> Store for Watched<S, T> {
+    fn reconnect(&self) {
+        self.store.reconnect();
+    }
+
     async fn probe(&self) -> Result<(), StoreError> {
         self.store.probe().await
     }
@@ -61,12 +99,14 @@ impl Store for Watched {
     }
 
     async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
-        let is_behind = |key: &Key, version| self.store.head_of(key).current.version < version;
-        let mut earlier = self.store.all_records();
+        let mut earlier = self.truth.every_record().await;
         earlier.retain(|other| other.sandbox == record.sandbox && other.version < record.version);
         for other in earlier {
-            let covered = other.version <= record.applied_through;
-            if !covered || other.writes.keys().any(|key| is_behind(key, other.version)) {
+            let mut settled = other.version <= record.applied_through;
+            for key in other.writes.keys() {
+                settled &= self.truth.true_head(key).await.current.version >= other.version;
+            }
+            if !settled {
                 self.breaches.lock().unwrap().push((record.version, other.version));
             }
         }
@@ -86,8 +126,9 @@ impl Store for Watched {
     }
 }
 
-pub struct Sandbox {
-    pub session: Session<Faulty<Watched>>,
+pub struct Sandbox<S = Faulty<Watched<Memory, Memory>>> {
+    pub session: Session<S>,
+    /// Empty unless the store is this one's own.
     pub calls: Calls,
     pub breaches: Breaches,
     start: Instant,
@@ -145,16 +186,29 @@ impl Sandbox {
         let calls = Calls::default();
         let seen = Arc::clone(&calls);
         let breaches = Breaches::default();
-        let watched = Watched { store: store.clone(), breaches: Arc::clone(&breaches) };
-        let store = Faulty::new(watched, move |call: &Call| {
+        let store = Faulty::new(Watched::new(store.clone(), store.clone(), &breaches), move |call: &Call| {
             seen.lock().unwrap().push(call.clone());
             plan(call)
         });
+        Self { calls, ..Self::over(start, store, breaches, seed, behaviour, skew_micros) }
+    }
+}
+
+impl<S: Store> Sandbox<S> {
+    /// A sandbox over any store, in a world that began at `start`.
+    pub fn over(
+        start: Instant,
+        store: S,
+        breaches: Breaches,
+        seed: u64,
+        behaviour: Behaviour,
+        skew_micros: i64,
+    ) -> Self {
         let sources =
             sources(Instant::now(), Arc::new(AtomicI64::new(skew_micros)), seed.wrapping_mul(0x1234_5678_9abc_def1));
         let session = Session::new(store, behaviour, sources);
         session.attach();
-        Self { session, calls, breaches, start }
+        Self { session, calls: Calls::default(), breaches, start }
     }
 
     pub async fn begin(&self, transaction: u128) -> Begun {
