@@ -8,6 +8,7 @@
 //! | [`dynamodb`] | the production store, through aws-sdk-dynamodb |
 //! | `memory` | the contract in its plainest form, for protocol tests (feature `testing`) |
 //! | `faults` | a store that fails on purpose, before or after the effect (feature `testing`) |
+//! | `simulated` | DynamoDB without a network: the real client over an engine in this process, on virtual time (feature `testing`) |
 //! | `conformance` | what every store must pass (feature `testing`) |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,8 @@ pub mod faults;
 pub mod memory;
 pub mod retry;
 pub mod roll_forward;
+#[cfg(feature = "testing")]
+pub mod simulated;
 
 pub use error::{ErrorKind, StoreError};
 pub use roll_forward::roll_forward;
