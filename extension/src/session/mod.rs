@@ -12,6 +12,7 @@
 //! | `explicit.rs` | explicit transactions: several within one invocation |
 //! | `claims.rs` | claims on transactions, if duplicates are to be refused while one runs |
 //! | `apply.rs` | moving heads to what a record says, and knowing which moves are pending |
+//! | `sleep.rs` | new connections after a long sleep |
 //! | `retry.rs` | trying a store call again, with a deadline |
 //! | `behaviour.rs`, `error.rs` | settings; failures |
 //!
@@ -28,6 +29,7 @@ mod identity;
 mod look_up;
 mod read;
 mod retry;
+mod sleep;
 mod table;
 mod write;
 
@@ -48,6 +50,7 @@ use crate::sources::Sources;
 use apply::Applies;
 use error::refused;
 use explicit::Turn;
+use sleep::LastSeen;
 use table::{Open, State};
 
 pub use behaviour::{Ack, Behaviour, DuplicateCheck};
@@ -106,6 +109,7 @@ struct Inner<S> {
     changed: watch::Sender<u64>,
     turn: Turn,
     applies: Applies,
+    last_seen: LastSeen,
 }
 
 /// Every transaction of this sandbox. Clones share it.
@@ -124,6 +128,7 @@ impl<S: Store> Session<S> {
     #[must_use]
     pub fn new(store: S, behaviour: Behaviour, sources: Sources) -> Self {
         let sandbox = SandboxId::from_bits(sources.random());
+        let last_seen = LastSeen::new(sources.now());
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -134,6 +139,7 @@ impl<S: Store> Session<S> {
                 changed: watch::Sender::new(0),
                 turn: Turn::default(),
                 applies: Applies::new(sandbox),
+                last_seen,
             }),
         }
     }
@@ -166,6 +172,7 @@ impl<S: Store> Session<S> {
     /// # Errors
     /// [`SessionError::Store`] if the duplicate check is to come first and the store does not answer before the deadline.
     pub async fn begin(&self, begin: Begin) -> Result<Begun, SessionError> {
+        self.wake();
         let transaction = begin.transaction;
         let deadline = Instant::now() + self.inner.sources.until_epoch_ms(begin.deadline_ms);
         let look_up = match self.inner.behaviour.duplicate_check {
@@ -227,6 +234,7 @@ impl<S: Store> Session<S> {
 
     /// The shim's part of an invocation is over.
     pub fn end(&self, request: RequestId) {
+        self.doze();
         self.change(|state| {
             state.close(|open| open.request == request);
             state.ended.insert(request);

@@ -86,6 +86,10 @@ impl<S: Store, T: Truth> Store for Watched<S, T> {
         self.store.reconnect();
     }
 
+    fn leave_connections(&self) {
+        self.store.leave_connections();
+    }
+
     async fn probe(&self) -> Result<(), StoreError> {
         self.store.probe().await
     }
