@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::super::client::{self, Clients};
+use super::super::connections::Connections;
 use super::*;
 use crate::retry::Patience;
 
@@ -66,11 +67,12 @@ async fn endpoint(clock: &WallClock, failing: usize) -> (Credentials, Arc<Atomic
 fn store_at(clock: &WallClock, config: Config) -> DynamoDb {
     let store = DynamoDb::new(&config);
     let clock = clock.clone();
-    let make = move || {
-        let made = client::client(&config, &super::super::TimeLimits::default(), client::http_client(true));
+    let connections = Connections::new(|settings, components| client::connector(true, settings, components));
+    let make = move |connections: &Connections| {
+        let made = client::client(&config, &super::super::TimeLimits::default(), connections);
         Client::from_conf(made.config().to_builder().time_source(clock.clone()).build())
     };
-    DynamoDb { clients: Arc::new(Clients::new(make)), ..store }
+    DynamoDb { clients: Arc::new(Clients::new(connections, make)), ..store }
 }
 
 async fn read(store: &DynamoDb) -> Result<(), StoreError> {
