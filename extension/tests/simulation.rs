@@ -3,7 +3,11 @@
 //! call; virtual time, one seed a history. Every read of every attempt is checked, every record when it is written, and the
 //! store at the end. Half of the histories look up what they write, and half do not: the latter show what that is for.
 //!
-//! A failing seed prints itself: `HISTORY=seed` runs it alone. `HISTORIES=100000` runs more than the test does by itself.
+//! They take place on the in-memory store, with faults call by call, and on the production store over the real SDK, with
+//! faults request by request beneath it.
+//!
+//! A failing seed prints itself: `HISTORY=seed` runs it alone, and prints every request if it fails again.
+//! `HISTORIES=100000` runs more than the tests do by themselves.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
@@ -11,6 +15,7 @@ mod support;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -21,13 +26,14 @@ use aft_extension::session::{
     Started,
 };
 use aft_protocol::attempt::Seen;
+use aft_protocol::head::Head;
 use aft_protocol::id::{AttemptNumber, Fingerprint, TransactionId};
 use aft_protocol::key::Key;
 use aft_protocol::record::{CommitRecord, Writes};
 use aft_protocol::version::Version;
 use aft_store::memory::Memory;
 use futures_util::future::join_all;
-use support::ground::{Ground, Life};
+use support::ground::{Ground, Life, Simulated};
 use support::{BEHAVIOUR, Breaches, Sandbox, answer, k, named, splitmix, v};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -36,6 +42,7 @@ const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const SANDBOXES: u64 = 4;
 const INVOCATIONS: u64 = 8;
 const HISTORIES: u64 = 1_500;
+const DYNAMODB_HISTORIES: u64 = 50;
 /// Messages that all sandboxes get, again and again, and the first one's number.
 const MESSAGES: u64 = 12;
 const FIRST_MESSAGE: u128 = 100_000;
@@ -121,13 +128,23 @@ impl std::ops::AddAssign for Sum {
     }
 }
 
-struct World<G> {
+struct World<G: Ground> {
     start: Instant,
     ground: G,
     chance: Chance,
     history: RefCell<History>,
     write_look_up: bool,
     seed: u64,
+}
+
+/// A world that breaks shows what happened in it, if it was asked for by its seed.
+impl<G: Ground> Drop for World<G> {
+    #[allow(clippy::print_stdout, reason = "this is a test, in its last moments")]
+    fn drop(&mut self) {
+        if std::thread::panicking() && given("HISTORY").is_some() {
+            println!("{}\n{}", self.ground.trace(), self.history.borrow().trace);
+        }
+    }
 }
 
 impl<G: Ground> World<G> {
@@ -339,10 +356,8 @@ impl<G: Ground> World<G> {
     async fn check(&self) -> usize {
         let records: BTreeMap<Version, CommitRecord> =
             self.ground.every_record().await.into_iter().map(|record| (record.version, record)).collect();
-        let mut heads = BTreeMap::new();
-        for key in records.values().flat_map(|record| record.writes.keys()).collect::<BTreeSet<_>>() {
-            heads.insert(key, self.ground.true_head(key).await.current.version);
-        }
+        let keys = records.values().flat_map(|record| record.writes.keys().cloned()).collect();
+        let heads = self.ground.true_heads(&keys).await;
         let history = self.history.borrow();
         for attempted in &history.attempts {
             self.check_reads(attempted, &records);
@@ -387,7 +402,7 @@ impl<G: Ground> World<G> {
     }
 
     /// R-FM-2: of one sandbox's records, all but the last are applied.
-    fn check_applied(&self, heads: &BTreeMap<&Key, Version>, records: &BTreeMap<Version, CommitRecord>) {
+    fn check_applied(&self, heads: &BTreeMap<Key, Head>, records: &BTreeMap<Version, CommitRecord>) {
         for record in records.values() {
             let earlier =
                 records.values().filter(|other| other.sandbox == record.sandbox && other.version < record.version);
@@ -395,7 +410,7 @@ impl<G: Ground> World<G> {
                 assert!(own.version <= record.applied_through, "seed {}: {:?} is not covered", self.seed, own.version);
                 for key in own.writes.keys() {
                     assert!(
-                        heads[key] >= own.version,
+                        heads[key].current.version >= own.version,
                         "seed {}: {key:?} of {:?} is not applied",
                         self.seed,
                         own.version
@@ -451,13 +466,16 @@ fn history<G: Ground>(seed: u64) -> (String, Sum) {
         let history = world.history.take();
         let (attempts, hits) = (history.attempts.len(), history.hits);
         let without_look_ups = usize::from(!world.write_look_up);
-        (history.trace, Sum { attempts, hits, without_look_ups, misordered })
+        (history.trace + &world.ground.trace(), Sum { attempts, hits, without_look_ups, misordered })
     })
+}
+
+fn given(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 /// Runs the histories that were asked for: one, or `usual` many, or more. Returns what they came to.
 fn histories<G: Ground>(usual: u64) -> Sum {
-    let given = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let seeds = match given("HISTORY") {
         Some(seed) => seed..=seed,
         None => 1..=given("HISTORIES").unwrap_or(usual),
@@ -476,9 +494,36 @@ fn random_histories_keep_every_promise() {
 }
 
 #[test]
+fn random_histories_over_dynamodb_keep_every_promise() {
+    println!("{:?}", histories::<Simulated>(DYNAMODB_HISTORIES));
+}
+
+#[test]
 fn the_same_seed_is_the_same_history() {
     for seed in [1, 77, 4_242] {
         assert_eq!(history::<Memory>(seed).0, history::<Memory>(seed).0);
     }
     assert_ne!(history::<Memory>(1).0, history::<Memory>(2).0);
+    assert_ne!(history::<Simulated>(1).0, history::<Simulated>(2).0);
+}
+
+/// Request by request, although every process has hash maps of another order.
+#[test]
+fn the_same_seed_is_the_same_history_in_another_process() {
+    const OUTPUT: &str = "HISTORY_TRACE_FILE";
+    let trace = history::<Simulated>(77).0;
+    if let Some(file) = std::env::var_os(OUTPUT) {
+        return std::fs::write(file, trace).unwrap();
+    }
+    let file = std::env::temp_dir().join(format!("aft-history-{}", std::process::id()));
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "the_same_seed_is_the_same_history_in_another_process"]).env(OUTPUT, &file);
+    assert!(again.output().unwrap().status.success());
+    let anothers = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(file).unwrap();
+    assert!(trace.lines().count() > 100, "{trace}");
+    for (own, anothers) in trace.lines().zip(anothers.lines()) {
+        assert_eq!(own, anothers);
+    }
+    assert_eq!(trace.len(), anothers.len());
 }

@@ -31,10 +31,22 @@ impl ErrorKind {
     }
 }
 
+/// How soon another try makes sense, where one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// A connection turned out to be dead: at once, the first time.
+    AtOnce,
+    /// Something that may pass soon.
+    Soon,
+    /// It was too much: when there is capacity again.
+    Later,
+}
+
 /// A failure of a store: which call, of what kind, and why.
 #[derive(Debug)]
 pub struct StoreError {
     kind: ErrorKind,
+    pace: Pace,
     operation: &'static str,
     source: Box<dyn Error + Send + Sync>,
 }
@@ -42,13 +54,25 @@ pub struct StoreError {
 impl StoreError {
     /// A failure of `operation`.
     pub fn new(kind: ErrorKind, operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, operation, source: source.into() }
+        Self { kind, pace: Pace::Soon, operation, source: source.into() }
+    }
+
+    /// The same failure, after which another try makes sense at this pace.
+    #[must_use]
+    pub fn at_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     /// What it means for the caller.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// How soon another try makes sense, if it is retryable.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// The same failure, which means `to` where it would mean `from`: a caller may know more about the effect.

@@ -111,6 +111,10 @@ impl<S: Store + Clone> Store for Faulty<S> {
         self.inner.reconnect();
     }
 
+    fn leave_connections(&self) {
+        self.inner.leave_connections();
+    }
+
     async fn probe(&self) -> Result<(), StoreError> {
         self.run(Call::Probe, self.inner.probe()).await
     }

@@ -8,6 +8,7 @@
 //! | [`dynamodb`] | the production store, through aws-sdk-dynamodb |
 //! | `memory` | the contract in its plainest form, for protocol tests (feature `testing`) |
 //! | `faults` | a store that fails on purpose, before or after the effect (feature `testing`) |
+//! | `simulated` | DynamoDB without a network: the real client over an engine in this process, on virtual time (feature `testing`) |
 //! | `conformance` | what every store must pass (feature `testing`) |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +31,10 @@ pub mod faults;
 pub mod memory;
 pub mod retry;
 pub mod roll_forward;
+#[cfg(feature = "testing")]
+pub mod simulated;
 
-pub use error::{ErrorKind, StoreError};
+pub use error::{ErrorKind, Pace, StoreError};
 pub use roll_forward::roll_forward;
 
 /// How a conditional write of a commit record ended.
@@ -74,6 +77,10 @@ pub trait Store: Send + Sync + 'static {
     /// Drops every connection and every cached credential: those that a snapshot holds are not this sandbox's. The next
     /// call makes new ones. To be called while nothing is under way.
     fn reconnect(&self) {}
+
+    /// Leaves the connections behind, because they may have died unnoticed; what is under way on them goes on. The next
+    /// call makes new ones.
+    fn leave_connections(&self) {}
 
     /// The heads of `keys`, [`Head::absent`] for keys never written: one entry a key. Each head is a consistent
     /// snapshot of one item; the set of them is not. One round trip up to 100 keys.

@@ -1,7 +1,9 @@
-//! A TCP proxy in front of one of the things that a sandbox talks to: its connections can be broken, and a request can be
-//! held back when it is seen.
+//! A TCP proxy in front of one of the things that a sandbox talks to: its connections can be broken, with a reset or in
+//! silence, and counted, and a request can be held back when it is seen.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +26,10 @@ struct Shared {
     target: Target,
     /// Counts breaks: a connection lives while this stays as it was.
     breaks: watch::Sender<u64>,
+    /// Counts silences: nothing passes a connection that was there when this changed.
+    silences: watch::Sender<u64>,
+    /// How many connections there ever were.
+    accepted: AtomicUsize,
     open: watch::Sender<usize>,
     trap: Mutex<Option<Trap>>,
 }
@@ -76,6 +82,8 @@ impl Wire {
         let shared = Arc::new(Shared {
             target: Arc::new(target),
             breaks: watch::Sender::new(0),
+            silences: watch::Sender::new(0),
+            accepted: AtomicUsize::new(0),
             open: watch::Sender::new(0),
             trap: Mutex::default(),
         });
@@ -93,6 +101,18 @@ impl Wire {
     pub async fn break_connections(&self) {
         self.shared.breaks.send_modify(|breaks| *breaks += 1);
         let _ = self.shared.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
+    /// From now on nothing passes the connections that there are: neither side hears anything, not even of an end. New ones
+    /// work.
+    pub fn silence_connections(&self) {
+        self.shared.silences.send_modify(|silences| *silences += 1);
+    }
+
+    /// How many connections there were so far.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
     }
 
     /// Holds the next piece of a request that contains this text.
@@ -121,15 +141,23 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let _ = stream.set_nodelay(true).and_then(|()| stream.set_zero_linger());
         }
         shared.open.send_modify(|open| *open += 1);
-        let mut breaks = shared.breaks.subscribe();
+        shared.accepted.fetch_add(1, Ordering::SeqCst);
+        let (mut breaks, mut silences) = (shared.breaks.subscribe(), shared.silences.subscribe());
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             {
                 let ((client_in, client_out), (server_in, server_out)) = (client.into_split(), server.into_split());
+                let mut passing = pin!(async {
+                    tokio::select! {
+                        () = requests(client_in, server_out, &shared) => {}
+                        () = answers(server_in, client_out) => {}
+                    }
+                });
                 tokio::select! {
-                    () = requests(client_in, server_out, &shared) => {}
-                    () = answers(server_in, client_out) => {}
+                    () = &mut passing => {}
                     _ = breaks.changed() => {}
+                    // Neither polled nor dropped until it is broken.
+                    _ = silences.changed() => drop(breaks.changed().await),
                 }
             }
             shared.open.send_modify(|open| *open -= 1);

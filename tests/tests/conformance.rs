@@ -1,5 +1,5 @@
-//! One suite, three engines: what the protocol was tested on in memory, developers run on dynoxide, and AWS ships as
-//! DynamoDB Local must behave alike.
+//! One suite, four stores: what the protocol was tested on in memory, simulations run on through the SDK without a network,
+//! developers run on dynoxide, and AWS ships as DynamoDB Local must behave alike.
 
 use aft_store::dynamodb::DynamoDb;
 use aft_tests::store;
@@ -13,6 +13,12 @@ async fn store_at(endpoint: String, tables: &str) -> DynamoDb {
 
 mod memory {
     aft_store::conformance!(async { aft_store::memory::Memory::new() });
+}
+
+mod simulated {
+    use aft_store::simulated::Engine;
+
+    aft_store::conformance!(async { Engine::new().await.expect("the engine makes tables").unseen() });
 }
 
 mod embedded {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aft_cli::Invocation;
 use aft_tests::local::{Local, PATIENCE, SANDBOX, document, transfer};
@@ -86,6 +86,41 @@ async fn connections_that_die_in_a_freeze_cost_nothing() {
     }
     assert_eq!(statement(&world).await["checking"], json!({"balance": 700, "transfers": ["t1", "t2", "t3"]}));
     assert!(processes.iter().all(|each| *each == processes[0]), "nothing was started anew: {}", world.log());
+}
+
+/// Packets vanish: nobody is told, and the freeze was too short for a clock to tell. A function with Lambda's default time limit
+/// has its answer well within it.
+#[tokio::test]
+async fn connections_that_vanish_in_a_freeze_cost_a_part_of_the_time_limit() {
+    let limit = Duration::from_secs(3);
+    let world = world(&[], limit).await;
+    world.succeed(transfer("t1")).await;
+    world.settled().await;
+    world.database.silence_connections();
+    let started = Instant::now();
+    world.succeed(transfer("t2")).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}: {}", started.elapsed(), world.log());
+    assert_eq!(statement(&world).await["ledger"], json!(["t1", "t2"]));
+}
+
+/// The runtime does not wait for the store: the extension registers, then probes. And what the probe has connected, the first
+/// invocation uses.
+#[tokio::test]
+async fn the_probe_comes_after_the_registration_and_leaves_its_connections_to_the_first_invocation() {
+    let world = world(&[], Duration::from_secs(20)).await;
+    let mut register = world.lambda.hold("/extension/register");
+    let mut probe = world.database.hold("DynamoDB_20120810.GetItem");
+    let host = world.shared_host();
+    let audit = json!({"do": "audit", "customer": "c1", "transfers": ["t1"]}).to_string();
+    let first = tokio::spawn(async move { host.invoke(Invocation::new(audit)).await });
+    register.seen().await;
+    assert_eq!(world.database.accepted(), 0, "nothing before the registration");
+    register.decide(Fate::Passed);
+    probe.seen().await;
+    probe.decide(Fate::Passed);
+    let first = timeout(PATIENCE, first).await.unwrap().unwrap();
+    assert!(first.succeeded(), "{}", world.log());
+    assert_eq!(world.database.accepted(), 2, "the probe's, one a table: {}", world.log());
 }
 
 #[tokio::test]

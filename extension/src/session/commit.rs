@@ -208,21 +208,19 @@ impl<S: Store> Session<S> {
     async fn write_record(&self, record: &CommitRecord, deadline: Instant) -> Result<Recorded, CommitResult> {
         let until = last_moment(deadline);
         let mut may_have_applied = false;
-        let mut tries = 0;
+        let mut tries = self.patience(until).tries();
         loop {
-            let error = match tokio::time::timeout_at(until, self.inner.store.commit(record)).await {
-                Ok(Ok(Committed::Now)) => return Ok(Recorded::Mine),
-                Ok(Ok(Committed::Before(existing))) if existing.nonce == record.nonce => return Ok(Recorded::Mine),
-                Ok(Ok(Committed::Before(existing))) => return Ok(Recorded::Anothers(existing)),
-                Ok(Err(error)) => error,
-                Err(_) => out_of_time(),
+            let error = match tries.run(self.inner.store.commit(record)).await {
+                Ok(Committed::Now) => return Ok(Recorded::Mine),
+                Ok(Committed::Before(existing)) if existing.nonce == record.nonce => return Ok(Recorded::Mine),
+                Ok(Committed::Before(existing)) => return Ok(Recorded::Anothers(existing)),
+                Err(error) => error,
             };
             may_have_applied |= error.kind().may_have_applied();
-            tracing::warn!(transaction = %record.transaction(), "writing the commit record, try {}: {error}", tries + 1);
-            if !error.kind().is_retryable() || !self.patience(until).pause(tries).await {
+            tracing::warn!(transaction = %record.transaction(), "writing the commit record: {error}");
+            if !tries.another(&error).await {
                 return Err(not_recorded(&error, may_have_applied));
             }
-            tries += 1;
         }
     }
 }

@@ -15,6 +15,7 @@
 //! | `claims.rs` | claims on transactions, if duplicates are to be refused while one runs |
 //! | `apply.rs` | moving heads to what a record says, and knowing which moves are pending |
 //! | `journal.rs` | what an extension that died here has left, and finishing it |
+//! | `sleep.rs` | new connections after a long sleep |
 //! | `retry.rs` | trying a store call again, with a deadline |
 //! | `behaviour.rs`, `error.rs` | settings; failures |
 //!
@@ -35,6 +36,7 @@ mod journal;
 mod look_up;
 mod read;
 mod retry;
+mod sleep;
 mod table;
 mod write;
 
@@ -56,6 +58,7 @@ use apply::Applies;
 use cache::Cache;
 use error::refused;
 use explicit::Turn;
+use sleep::LastSeen;
 use table::{Open, State};
 
 pub use behaviour::{Ack, Behaviour, DuplicateCheck};
@@ -121,6 +124,7 @@ struct Inner<S> {
     turn: Turn,
     applies: Applies,
     journal: Journal,
+    last_seen: LastSeen,
 }
 
 /// Every transaction of this sandbox. Clones share it.
@@ -145,6 +149,7 @@ impl<S: Store> Session<S> {
     #[must_use]
     pub fn with_journal(store: S, behaviour: Behaviour, sources: Sources, journal: Journal) -> Self {
         let sandbox = SandboxId::from_bits(sources.random());
+        let last_seen = LastSeen::new(sources.now());
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -157,6 +162,7 @@ impl<S: Store> Session<S> {
                 turn: Turn::default(),
                 applies: Applies::new(sandbox),
                 journal,
+                last_seen,
             }),
         }
     }
@@ -189,6 +195,7 @@ impl<S: Store> Session<S> {
     /// # Errors
     /// [`SessionError::Store`] if the duplicate check is to come first and the store does not answer before the deadline.
     pub async fn begin(&self, begin: Begin) -> Result<Begun, SessionError> {
+        self.wake();
         let transaction = begin.transaction;
         let deadline = Instant::now() + self.inner.sources.until_epoch_ms(begin.deadline_ms);
         let look_up = match self.inner.behaviour.duplicate_check {
@@ -249,6 +256,7 @@ impl<S: Store> Session<S> {
 
     /// The shim's part of an invocation is over.
     pub fn end(&self, request: RequestId) {
+        self.doze();
         self.change(|state| {
             state.close(|open| open.request == request);
             state.ended.insert(request);

@@ -1,13 +1,22 @@
 //! What seeded histories take place on: a store for each life of a sandbox, whose every call may be slow, fail, or be the
 //! sandbox's last; and the truth behind all of them.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aft_protocol::atomic_read::Records;
+use aft_protocol::claim::Claim;
+use aft_protocol::head::{Entry, Head};
+use aft_protocol::id::TransactionId;
+use aft_protocol::key::Key;
+use aft_protocol::record::CommitRecord;
+use aft_store::dynamodb::{DynamoDb, ReadConsistency, TimeLimits};
 use aft_store::faults::{Call, Fault, Faulty};
 use aft_store::memory::Memory;
-use aft_store::{ErrorKind, Store};
+use aft_store::simulated::{self, Engine, Request, Side, Throttle, What};
+use aft_store::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
 
 use super::{Breaches, Truth, Watched, splitmix};
 
@@ -27,6 +36,20 @@ impl Life {
         self.dead.load(Ordering::Relaxed)
     }
 
+    /// Makes a call, if this life lasts that long: who is dead neither asks nor hears.
+    async fn last<T>(&self, call: impl Future<Output = T>) -> T {
+        self.goes_on().await;
+        let answer = call.await;
+        self.goes_on().await;
+        answer
+    }
+
+    async fn goes_on(&self) {
+        if self.is_over() {
+            std::future::pending().await
+        }
+    }
+
     fn end(&self) {
         self.dead.store(true, Ordering::Relaxed);
     }
@@ -40,6 +63,11 @@ impl Life {
 pub trait Ground: Truth {
     /// The sandboxes' store.
     type Store: Store;
+
+    /// What was asked of it, if it keeps that.
+    fn trace(&self) -> String {
+        String::new()
+    }
 
     /// Nothing written yet. Called within the history's runtime.
     fn new() -> impl Future<Output = Self>;
@@ -77,5 +105,120 @@ impl Ground for Memory {
             }
         };
         Faulty::new(Watched::new(self.clone(), self.clone(), breaches), plan)
+    }
+}
+
+/// The production store over the real SDK, with faults injected request by request under it.
+#[derive(Clone)]
+pub struct Simulated {
+    engine: Engine,
+    truth: DynamoDb,
+    /// What was read of the truth: records never change.
+    records: Arc<Mutex<BTreeMap<TransactionId, CommitRecord>>>,
+}
+
+impl Truth for Simulated {
+    async fn every_record(&self) -> Vec<CommitRecord> {
+        let mut new = self.engine.committed().unwrap();
+        new.retain(|transaction| !self.records.lock().unwrap().contains_key(transaction));
+        let new = self.truth.records(&new).await.unwrap();
+        let mut records = self.records.lock().unwrap();
+        records.extend(new.into_iter().filter_map(|(transaction, record)| Some((transaction, record?))));
+        records.values().cloned().collect()
+    }
+
+    async fn true_heads(&self, keys: &BTreeSet<Key>) -> BTreeMap<Key, Head> {
+        self.truth.heads(keys).await.unwrap()
+    }
+}
+
+impl Ground for Simulated {
+    type Store = Mortal<Watched<DynamoDb, Self>>;
+
+    fn trace(&self) -> String {
+        self.engine.trace()
+    }
+
+    async fn new() -> Self {
+        let engine = Engine::new().await.unwrap();
+        let truth = engine.unseen();
+        Self { engine, truth, records: Arc::default() }
+    }
+
+    fn store(&self, life: Life, breaches: &Breaches) -> Self::Store {
+        let reads = if life.draw(2) == 0 { ReadConsistency::Strong } else { ReadConsistency::Eventual };
+        let plan = {
+            let life = life.clone();
+            move |request: &Request| fate(&life, request)
+        };
+        let store = self.engine.store_with(reads, &TimeLimits::default(), plan);
+        Mortal { store: Watched::new(store, self.clone(), breaches), life }
+    }
+}
+
+/// What becomes of a request in a life.
+fn fate(life: &Life, request: &Request) -> simulated::Fault {
+    use simulated::Fault;
+    if life.is_over() {
+        return Fault::Silent(Side::Before);
+    }
+    let is_record = request.what == What::Record;
+    match life.draw(100) {
+        0..=3 if request.writes() => {
+            life.end();
+            Fault::Silent(if life.draw(2) == 0 { Side::Before } else { Side::After })
+        }
+        // Given up long before it arrives, and the sandbox lives on.
+        96 if is_record => Fault::Slow(Duration::from_millis(life.draw(30_000)), Duration::ZERO),
+        97 => Fault::Silent(if life.draw(2) == 0 { Side::Before } else { Side::After }),
+        4 => Fault::Unconnected,
+        5 => Fault::Throttled(Throttle::Provisioned),
+        6 => Fault::Throttled(Throttle::OnDemand),
+        7 => Fault::Throttled(Throttle::Account),
+        8 => Fault::Lost(Side::Before),
+        9 => Fault::Failed(Side::Before),
+        10 => Fault::Unavailable,
+        11..=12 => Fault::Lost(Side::After),
+        13 => Fault::Failed(Side::After),
+        14..=15 => Fault::CutOff,
+        16..=18 => Fault::Unprocessed(life.draw(8)),
+        19..=30 => Fault::Stale(Duration::from_micros(life.draw(1_000_000))),
+        _ => Fault::Slow(Duration::from_micros(life.draw(20_000)), Duration::from_micros(life.draw(20_000))),
+    }
+}
+
+/// A store that nobody uses after the end of its sandbox's life: the timers of a dead process do not fire.
+pub struct Mortal<S> {
+    store: S,
+    life: Life,
+}
+
+impl<S: Store> Store for Mortal<S> {
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.life.last(self.store.probe()).await
+    }
+
+    async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.life.last(self.store.heads(keys)).await
+    }
+
+    async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
+        self.life.last(self.store.records(transactions)).await
+    }
+
+    async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
+        self.life.last(self.store.commit(record)).await
+    }
+
+    async fn apply(&self, key: &Key, entry: &Entry, expires_at_seconds: u64) -> Result<Applied, StoreError> {
+        self.life.last(self.store.apply(key, entry, expires_at_seconds)).await
+    }
+
+    async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {
+        self.life.last(self.store.claim(claim, now_seconds)).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.life.last(self.store.release(claim)).await
     }
 }

@@ -58,8 +58,8 @@ pub trait Truth: Clone + Send + Sync + 'static {
     /// Every record there is.
     fn every_record(&self) -> impl Future<Output = Vec<CommitRecord>> + Send;
 
-    /// The head of a key, as it is now.
-    fn true_head(&self, key: &Key) -> impl Future<Output = Head> + Send;
+    /// The heads of these keys, as they are now.
+    fn true_heads(&self, keys: &BTreeSet<Key>) -> impl Future<Output = BTreeMap<Key, Head>> + Send;
 }
 
 impl Truth for Memory {
@@ -67,8 +67,8 @@ impl Truth for Memory {
         self.all_records()
     }
 
-    async fn true_head(&self, key: &Key) -> Head {
-        self.head_of(key)
+    async fn true_heads(&self, keys: &BTreeSet<Key>) -> BTreeMap<Key, Head> {
+        keys.iter().map(|key| (key.clone(), self.head_of(key))).collect()
     }
 }
 
@@ -94,6 +94,10 @@ impl<S: Store, T: Truth> Store for Watched<S, T> {
         self.store.reconnect();
     }
 
+    fn leave_connections(&self) {
+        self.store.leave_connections();
+    }
+
     async fn probe(&self) -> Result<(), StoreError> {
         self.store.probe().await
     }
@@ -116,12 +120,11 @@ impl<S: Store, T: Truth> Store for Watched<S, T> {
     async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
         let mut earlier = self.truth.every_record().await;
         earlier.retain(|other| other.sandbox == record.sandbox && other.version < record.version);
+        let keys = earlier.iter().flat_map(|other| other.writes.keys().cloned()).collect();
+        let heads = self.truth.true_heads(&keys).await;
         for other in earlier {
-            let mut settled = other.version <= record.applied_through;
-            for key in other.writes.keys() {
-                settled &= self.truth.true_head(key).await.current.version >= other.version;
-            }
-            if !settled {
+            let covered = other.version <= record.applied_through;
+            if !covered || other.writes.keys().any(|key| heads[key].current.version < other.version) {
                 self.breaches.lock().unwrap().push((record.version, other.version));
             }
         }

@@ -5,15 +5,13 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{
-    BehaviorVersion, HttpClient, Region, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
-};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, RuntimeComponents, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use aws_smithy_http_client::{Connector, ConnectorBuilder};
@@ -23,6 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use tokio::time::Instant;
 
+use super::connections::Connections;
 use super::credentials::Credentials;
 
 /// How long the parts of one request may take. Those of production are [`TimeLimits::default`].
@@ -42,8 +41,8 @@ impl Default for TimeLimits {
             // Single milliseconds within a region, hundreds where a small function has a tenth of a CPU for the
             // cryptography.
             connect: Duration::from_secs(1),
-            // DynamoDB answers in milliseconds. A connection that died while the sandbox was frozen never does, and a
-            // function with Lambda's default time limit of three seconds must still have time for a second try.
+            // DynamoDB answers in milliseconds. A connection that died while the sandbox was frozen never does; a call with
+            // less time left waits for a share of it only (`retry`).
             answer: Duration::from_secs(2),
             // An answer may have 16 MB, at 70 MB/s and less on a small function.
             request: Duration::from_secs(5),
@@ -139,22 +138,20 @@ impl ReadConsistency {
 const EXPIRY_LIMIT: Duration = Duration::from_secs(5);
 
 /// The SDK's client, which can be made anew: with new connections, and with credentials asked for again.
+#[derive(Debug)]
 pub(super) struct Clients {
-    make: Box<dyn Fn() -> Client + Send + Sync>,
+    config: Config,
+    limits: TimeLimits,
+    connections: Connections,
     current: RwLock<Client>,
     /// When it was last made anew because of expired credentials.
     expired: Mutex<Option<Instant>>,
 }
 
-impl fmt::Debug for Clients {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clients").finish_non_exhaustive()
-    }
-}
-
 impl Clients {
-    pub(super) fn new(make: impl Fn() -> Client + Send + Sync + 'static) -> Self {
-        Self { current: RwLock::new(make()), make: Box::new(make), expired: Mutex::default() }
+    pub(super) fn new(config: &Config, limits: &TimeLimits, connections: Connections) -> Self {
+        let current = RwLock::new(client(config, limits, &connections));
+        Self { config: config.clone(), limits: *limits, connections, current, expired: Mutex::default() }
     }
 
     pub(super) fn current(&self) -> Client {
@@ -163,7 +160,14 @@ impl Clients {
 
     /// Drops the client, and with it what it keeps.
     pub(super) fn renew(&self) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = (self.make)();
+        self.leave_connections();
+        let new = client(&self.config, &self.limits, &self.connections);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    /// Keeps the client and its credentials, but no connection.
+    pub(super) fn leave_connections(&self) {
+        self.connections.leave();
     }
 
     /// DynamoDB says that the credentials have expired, although the SDK, which asks for others before they do, took them for
@@ -177,7 +181,7 @@ impl Clients {
     }
 }
 
-pub(super) fn client(config: &Config, limits: &TimeLimits, http: SharedHttpClient) -> Client {
+fn client(config: &Config, limits: &TimeLimits, connections: &Connections) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(limits.connect)
         .read_timeout(limits.answer)
@@ -187,7 +191,7 @@ pub(super) fn client(config: &Config, limits: &TimeLimits, http: SharedHttpClien
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(config.region.clone()))
         .credentials_provider(config.credentials.provider())
-        .http_client(http)
+        .http_client(connections.clone())
         .timeout_config(timeouts)
         // Off: see the head of `mod.rs`.
         .retry_config(RetryConfig::disabled())
@@ -201,28 +205,16 @@ pub(super) fn is_plain(config: &Config) -> bool {
     config.endpoint.as_ref().is_some_and(Endpoint::is_plain)
 }
 
-pub(super) fn http_client(plain: bool) -> SharedHttpClient {
-    SharedHttpClient::new(LazyHttpClient { plain, connector: OnceLock::new() })
-}
-
-/// Makes its one connector at the first request. The SDK's own client would make one, and parse every root certificate,
-/// at construction too, only to throw it away.
-#[derive(Debug)]
-struct LazyHttpClient {
+/// A connector without connections.
+pub(super) fn connector(
     plain: bool,
-    connector: OnceLock<SharedHttpConnector>,
-}
-
-impl HttpClient for LazyHttpClient {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let make = || {
-            let mut builder: ConnectorBuilder =
-                Connector::builder().connector_settings(settings.clone()).pool_idle_timeout(IDLE_LIMIT);
-            builder.set_sleep_impl(components.sleep_impl());
-            SharedHttpConnector::new(if self.plain { builder.build_http() } else { build_https(builder) })
-        };
-        self.connector.get_or_init(make).clone()
-    }
+    settings: &HttpConnectorSettings,
+    components: &RuntimeComponents,
+) -> SharedHttpConnector {
+    let mut builder: ConnectorBuilder =
+        Connector::builder().connector_settings(settings.clone()).pool_idle_timeout(IDLE_LIMIT);
+    builder.set_sleep_impl(components.sleep_impl());
+    SharedHttpConnector::new(if plain { builder.build_http() } else { build_https(builder) })
 }
 
 #[allow(

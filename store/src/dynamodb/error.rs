@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 
 use super::attribute::Malformed;
 use super::tables::Table;
-use crate::{ErrorKind, StoreError};
+use crate::{ErrorKind, Pace, StoreError};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -41,7 +41,10 @@ pub(super) enum Cause {
         "no connection; the endpoint must be right and reachable from this function (VPC endpoint, security group)"
     )]
     NotConnected,
-    #[error("throttled, or another request to the same item was in progress")]
+    #[error(
+        "throttled, or another request to the same item was in progress; if it stays so, the table, one of its partitions \
+         or the account needs more capacity, or the keys must be spread"
+    )]
     Busy,
     #[error("no answer in time")]
     TimedOut,
@@ -81,6 +84,23 @@ impl Cause {
             Self::NoTable | Self::NotPermitted | Self::Credentials | Self::Expired | Self::Invalid | Self::NotBuilt => {
                 ErrorKind::Rejected
             }
+        }
+    }
+
+    fn pace(self) -> Pace {
+        match self {
+            Self::TimedOut | Self::CutOff | Self::Renewed => Pace::AtOnce,
+            Self::Busy => Pace::Later,
+            Self::NotConnected
+            | Self::StoreFault
+            | Self::Unreadable
+            | Self::NoTable
+            | Self::NotPermitted
+            | Self::NoCredentials
+            | Self::Credentials
+            | Self::Expired
+            | Self::Invalid
+            | Self::NotBuilt => Pace::Soon,
         }
     }
 
@@ -163,7 +183,7 @@ impl Table {
             other => chain(other),
         };
         let failure = Failure { operation, table: self.to_string(), cause, detail, source: error.into() };
-        StoreError::new(cause.kind(), operation, failure)
+        StoreError::new(cause.kind(), operation, failure).at_pace(cause.pace())
     }
 
     /// A request that was never complete enough to be sent.
@@ -175,7 +195,8 @@ impl Table {
 
     /// A batch of which DynamoDB did not process anything.
     pub(super) fn unprocessed(&self, operation: &'static str) -> StoreError {
-        StoreError::new(ErrorKind::Unavailable, operation, format!("{self} returned every key unprocessed: throttled"))
+        let text = format!("{self} returned every key unprocessed: {}", Cause::Busy);
+        StoreError::new(ErrorKind::Unavailable, operation, text).at_pace(Pace::Later)
     }
 
     /// An item that is not in this version's layout.

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`client`] | how to reach DynamoDB: configuration, time limits, TLS; nothing heavy before the first request |
+//! | `connections` | connections, which are left behind where they may be dead |
 //! | `credentials` | who asks: keys, or where they are to be had |
 //! | `error` | what a failed request means, for whom, and what to do about it |
 //! | `attribute` | reading items attribute by attribute, with faults that name the attribute |
@@ -18,6 +19,7 @@
 mod attribute;
 mod claim_item;
 pub mod client;
+mod connections;
 mod credentials;
 mod error;
 mod head_item;
@@ -38,12 +40,13 @@ use aft_protocol::key::Key;
 use aft_protocol::limits;
 use aft_protocol::record::CommitRecord;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_sdk_dynamodb::config::{HttpClient, SharedHttpClient};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
 use attribute::{Item, Malformed};
 use client::Clients;
+use connections::{Connect, Connections};
 use record_item::{Part, Partial};
 use request::Written;
 use tables::{Role, Table};
@@ -77,22 +80,18 @@ impl DynamoDb {
     #[must_use]
     pub fn with_time_limits(config: &Config, limits: &TimeLimits) -> Self {
         let plain = client::is_plain(config);
-        Self::over(config, limits, move || client::http_client(plain))
+        Self::over(config, limits, move |settings, components| client::connector(plain, settings, components))
     }
 
     /// The same over another HTTP client, for fault injection and simulation.
     #[must_use]
     pub fn with_http_client(config: &Config, limits: &TimeLimits, http: SharedHttpClient) -> Self {
-        Self::over(config, limits, move || http.clone())
+        Self::over(config, limits, move |settings, components| http.http_connector(settings, components))
     }
 
-    fn over(config: &Config, limits: &TimeLimits, http: impl Fn() -> SharedHttpClient + Send + Sync + 'static) -> Self {
+    fn over(config: &Config, limits: &TimeLimits, connect: impl Connect) -> Self {
         let place: Arc<str> = config.place().into();
-        let make = {
-            let (config, limits) = (config.clone(), *limits);
-            move || client::client(&config, &limits, http())
-        };
-        let clients = Arc::new(Clients::new(make));
+        let clients = Arc::new(Clients::new(config, limits, Connections::new(connect)));
         let renewable = config.credentials.can_be_renewed().then(|| Arc::clone(&clients));
         let table = |role, name| Arc::new(Table::new(role, name, &place, renewable.clone()));
         Self {
@@ -146,6 +145,10 @@ impl DynamoDb {
 impl Store for DynamoDb {
     fn reconnect(&self) {
         self.clients.renew();
+    }
+
+    fn leave_connections(&self) {
+        self.clients.leave_connections();
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -1,0 +1,161 @@
+//! DynamoDB without a network: the production store, the real SDK beneath it, and beneath that a connector that hands
+//! requests to an engine in this process. For tests on tokio's paused time: nothing waits for anything outside.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | an engine with the two tables, the stores over it, and what happened to whose requests |
+//! | [`request`] | a request, as plans and traces see it |
+//! | [`fault`] | what may become of a request, and with which bytes DynamoDB says so |
+//! | `connector` | the SDK's connector: what of a request arrives, when, and what comes back |
+//! | `engine` | the crate dynoxide, called by name and JSON; what items were a moment ago |
+//!
+//! ```text
+//! let engine = Engine::new().await;
+//! let store = engine.store(|request| if request.what == What::Record { Fault::Silent(Side::After) } else { Fault::None });
+//! ```
+//!
+//! Every request of every store asks its store's plan what is to become of it; [`Engine::trace`] has a line for each. The
+//! same calls under the same plans give the same lines, in whatever process: the time is virtual, and JSON is written with
+//! its members in order (the SDK's maps are not).
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aft_protocol::atomic_read::Records;
+use aft_protocol::id::TransactionId;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency, TimeLimits};
+use crate::{Store, StoreError};
+
+mod connector;
+mod engine;
+pub mod fault;
+pub mod request;
+#[cfg(test)]
+mod tests;
+
+pub use fault::{Fault, Side, Throttle};
+pub use request::{Request, What};
+
+const DATA_TABLE: &str = "data";
+const TRANSACTION_TABLE: &str = "transactions";
+
+/// Decides over each request of a store.
+type Plan = Arc<dyn Fn(&Request) -> Fault + Send + Sync>;
+
+/// An engine with the two tables in memory. Clones share them.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    start: Instant,
+    tables: engine::Tables,
+    trace: Mutex<String>,
+}
+
+impl Engine {
+    /// Two empty tables.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the engine does not make them.
+    pub async fn new() -> Result<Self, StoreError> {
+        let shared = Shared { start: Instant::now(), tables: engine::Tables::new()?, trace: Mutex::default() };
+        let engine = Self { shared: Arc::new(shared) };
+        engine.store(|_| Fault::None).create_tables().await?;
+        engine.shared.trace().clear();
+        Ok(engine)
+    }
+
+    /// A store with the time limits of production.
+    #[must_use]
+    pub fn store(&self, plan: impl Fn(&Request) -> Fault + Send + Sync + 'static) -> DynamoDb {
+        self.store_with(ReadConsistency::Strong, &TimeLimits::default(), plan)
+    }
+
+    /// The same with other settings.
+    #[must_use]
+    pub fn store_with(
+        &self,
+        reads: ReadConsistency,
+        limits: &TimeLimits,
+        plan: impl Fn(&Request) -> Fault + Send + Sync + 'static,
+    ) -> DynamoDb {
+        let config = Config {
+            data_table: DATA_TABLE.to_owned(),
+            transaction_table: TRANSACTION_TABLE.to_owned(),
+            region: "eu-central-1".to_owned(),
+            endpoint: None,
+            credentials: Credentials::Keys {
+                access_key_id: "simulated".to_owned(),
+                secret_access_key: "simulated".to_owned(),
+                session_token: None,
+            },
+            reads,
+        };
+        DynamoDb::with_http_client(&config, limits, connector::http_client(self.clone(), Arc::new(plan)))
+    }
+
+    /// Every transaction that has a commit record, without a request.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the engine fails.
+    pub fn committed(&self) -> Result<BTreeSet<TransactionId>, StoreError> {
+        let mut found = BTreeSet::new();
+        let mut from = Value::Null;
+        loop {
+            let mut scan = json!({"TableName": TRANSACTION_TABLE, "ProjectionExpression": "id, part"});
+            if !from.is_null() {
+                scan["ExclusiveStartKey"] = from;
+            }
+            let mut page = self.shared.tables.run("Scan", &scan)?;
+            for item in page["Items"].as_array().into_iter().flatten() {
+                if let (Some("commit"), Some(id)) = (item["part"]["S"].as_str(), item["id"]["S"].as_str()) {
+                    let id = id.parse::<TransactionId>();
+                    found.insert(id.map_err(|error| StoreError::new(crate::ErrorKind::Malformed, "Scan", error))?);
+                }
+            }
+            from = page["LastEvaluatedKey"].take();
+            if from.is_null() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Every commit record, past every fault.
+    ///
+    /// # Errors
+    /// [`StoreError`] if one cannot be read.
+    pub async fn records(&self) -> Result<Records, StoreError> {
+        self.unseen().records(&self.committed()?).await
+    }
+
+    /// A store without faults, whose requests leave no trace.
+    #[must_use]
+    pub fn unseen(&self) -> DynamoDb {
+        self.store(|_| Fault::Unseen)
+    }
+
+    /// A line for each request so far: when, what, and what became of it.
+    #[must_use]
+    pub fn trace(&self) -> String {
+        self.shared.trace().clone()
+    }
+}
+
+impl Shared {
+    fn trace(&self) -> MutexGuard<'_, String> {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, request: &Request, fault: Fault) {
+        if fault != Fault::Unseen {
+            // Writing to a string cannot fail.
+            let _ = writeln!(self.trace(), "{:?} {request} -> {fault:?}", self.start.elapsed());
+        }
+    }
+}
