@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aft_protocol::atomic_read::{Choice, ReadSet, Records};
 use aft_protocol::attempt::{Attempt, Identity};
-use aft_protocol::head::{Cowritten, Entry, Head};
+use aft_protocol::head::{Cowritten, Entry, Head, Previous};
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, Scope, TransactionId};
 use aft_protocol::key::Key;
 use aft_protocol::record::Writes;
@@ -16,6 +16,8 @@ use divan::{Bencher, black_box};
 fn main() {
     divan::main();
 }
+
+const NOW_SECONDS: u64 = 1_790_000_000;
 
 fn key(number: usize) -> Key {
     Key::new(format!("account-{number:04}")).expect("a short key is a key")
@@ -29,7 +31,8 @@ fn version(micros: u64) -> Version {
 fn entry(number: usize, micros: u64) -> Entry {
     let others = BTreeSet::from([key(number + 1), key(number + 2)]);
     let value = Value::new(vec![b'v'; 1_024], ContentType::default()).expect("1 KB is a value");
-    Entry { version: version(micros), value: Some(value), cowritten: Cowritten::Keys(Arc::new(others)) }
+    let cowritten = Cowritten::Keys(Arc::new(others));
+    Entry { version: version(micros), value: Some(value), cowritten, record_expires_at_seconds: NOW_SECONDS + 1 }
 }
 
 /// The atomic read rule (R-READ-1) for a key that fits, with this many keys read before.
@@ -39,10 +42,11 @@ fn atomic_read_choose(bencher: Bencher, read: usize) {
     for number in 0..read {
         reads.insert(key(number), entry(number, 1_000));
     }
-    let head = Head { current: entry(read, 2_000), previous: entry(read, 1_500), older: [Version::ZERO; 4] };
+    let previous = Previous::Inline(entry(read, 1_500));
+    let head = Head { current: entry(read, 2_000), previous, older: [Version::ZERO; 4] };
     let (wanted, records) = (key(read), Records::new());
-    assert!(matches!(reads.choose(&wanted, &head, &records), Choice::Accept(_)));
-    bencher.bench(|| black_box(&reads).choose(black_box(&wanted), black_box(&head), &records));
+    assert!(matches!(reads.choose(&wanted, &head, &records, NOW_SECONDS), Choice::Accept(_)));
+    bencher.bench(|| black_box(&reads).choose(black_box(&wanted), black_box(&head), &records, NOW_SECONDS));
 }
 
 #[divan::bench]

@@ -14,7 +14,7 @@ use crate::control::{self, Control};
 use crate::error::AppError;
 use crate::http::{Endpoint, Token};
 use crate::lambda::{self, Api, Registration};
-use crate::session::Session;
+use crate::session::{Journal, Session};
 use crate::sources::Sources;
 
 /// The name to register under: that of the file in `/opt/extensions`.
@@ -77,7 +77,8 @@ impl Prepared {
         let sources = Sources::system();
         let store = DynamoDb::new(&self.config.store);
         let token = self.config.require_token.then(|| Token::from_random(sources.random()));
-        let session = Session::new(store.clone(), self.config.behaviour, sources.clone());
+        let journal = Journal::beside(&self.config.control_socket);
+        let session = Session::with_journal(store.clone(), self.config.behaviour, sources.clone(), journal);
         let endpoint = Endpoint::new(session.clone(), self.address, token.clone(), self.config.function.clone());
         let control = Control::new(session.clone(), format!("http://{}", self.address), token);
         tokio::spawn(endpoint.serve(self.endpoint));
@@ -89,6 +90,7 @@ impl Prepared {
             // The probe's connection must not be in the snapshot: its keys would be those of every restored sandbox.
             store.reconnect();
         }
+        session.recover();
         tracing::debug!(sandbox = %session.sandbox(), "ready on {}", self.address);
         if let Err(error) = lambda::run(me, &session, &sources).await {
             // Most often the API is gone, and this fails too: the first error tells more.

@@ -63,15 +63,16 @@ impl Config {
         let mut reader = Reader::new(variables);
         let enabled = reader.flag(&settings::ENABLED);
         let disabled = reader.text(&settings::ENABLED) == Some("false");
+        let reads = reads(&mut reader);
         let config = Self {
             enabled,
             function: Scope::new(platform(&mut reader, enabled, "AWS_LAMBDA_FUNCTION_NAME")),
             port: port(&mut reader),
             control_socket: reader.parsed(&settings::CONTROL_SOCKET, socket_path),
             require_token: reader.flag(&settings::REQUIRE_TOKEN),
-            behaviour: behaviour(&mut reader),
+            behaviour: behaviour(&mut reader, reads),
             snap_start: reader.is_snap_start(),
-            store: store(&mut reader, enabled),
+            store: store(&mut reader, enabled, reads),
         };
         reader.parsed(&settings::LOG, LogLevel::parse);
         reader.refuse_managed_instances();
@@ -91,7 +92,15 @@ fn socket_path(text: &str) -> Option<PathBuf> {
     Some(text).filter(|text| text.len() <= SOCKET_PATH_BYTES && text.starts_with('/')).map(PathBuf::from)
 }
 
-fn behaviour(reader: &mut Reader) -> Behaviour {
+fn reads(reader: &mut Reader) -> ReadConsistency {
+    reader.parsed(&settings::READ, |text| match text {
+        "strong" => Some(ReadConsistency::Strong),
+        "eventual" => Some(ReadConsistency::Eventual),
+        _ => None,
+    })
+}
+
+fn behaviour(reader: &mut Reader, reads: ReadConsistency) -> Behaviour {
     Behaviour {
         duplicate_check: reader.parsed(&settings::DUPLICATE_CHECK, |text| match text {
             "parallel" => Some(DuplicateCheck::Parallel),
@@ -110,6 +119,9 @@ fn behaviour(reader: &mut Reader) -> Behaviour {
             _ => None,
         }),
         retention_seconds: reader.number(&settings::RETENTION, 3_600..=31_536_000),
+        reads_strongly: reads == ReadConsistency::Strong,
+        write_look_up: reader.flag(&settings::WRITE_LOOK_UP),
+        cache_bytes: usize::try_from(reader.number(&settings::CACHE_BYTES, 0..=1 << 30)).unwrap_or_default(),
         refuse_in_progress: reader.parsed(&settings::IN_PROGRESS, |text| match text {
             "allow" => Some(false),
             "refuse" => Some(true),
@@ -124,7 +136,7 @@ fn platform(reader: &mut Reader, enabled: bool, name: &'static str) -> String {
 }
 
 /// Where the tables are; a disabled extension does not ask.
-fn store(reader: &mut Reader, enabled: bool) -> StoreConfig {
+fn store(reader: &mut Reader, enabled: bool, reads: ReadConsistency) -> StoreConfig {
     let data_table = if enabled { reader.required(&settings::DATA_TABLE) } else { String::new() };
     let transaction_table = match reader.text(&settings::TRANSACTION_TABLE) {
         Some(name) => name.to_owned(),
@@ -134,11 +146,6 @@ fn store(reader: &mut Reader, enabled: bool) -> StoreConfig {
         let (transaction, data) = (settings::TRANSACTION_TABLE.name, settings::DATA_TABLE.name);
         reader.fault(format!("{transaction} and {data} name the same table: they must be two"));
     }
-    let reads = reader.parsed(&settings::READ, |text| match text {
-        "strong" => Some(ReadConsistency::Strong),
-        "eventual" => Some(ReadConsistency::Eventual),
-        _ => None,
-    });
     let endpoint = match reader.text(&settings::DYNAMODB_ENDPOINT) {
         None => None,
         Some(_) => reader.parsed(&settings::DYNAMODB_ENDPOINT, |text| text.parse::<Endpoint>().ok().map(Some)),
@@ -185,6 +192,8 @@ mod tests {
         assert_eq!(config.store.transaction_table, "orders-transactions");
         assert_eq!(config.port, 7_321);
         assert!(config.require_token);
+        assert!(config.behaviour.write_look_up && config.behaviour.reads_strongly);
+        assert_eq!(config.behaviour.cache_bytes, 4 * 1_024 * 1_024);
     }
 
     #[test]
@@ -199,6 +208,8 @@ mod tests {
             ("AFT_MEMOIZE", "yes"),
             ("AFT_IN_PROGRESS", "wait"),
             ("AFT_RETENTION_SECONDS", "60"),
+            ("AFT_WRITE_LOOK_UP", "on"),
+            ("AFT_CACHE_BYTES", "4 MiB"),
             ("AFT_DYNAMODB_ENDPOINT", "localhost:8000"),
             ("AFT_CONTROL_SOCKET", "control.sock"),
             ("AFT_LOG", "loud"),
@@ -206,7 +217,7 @@ mod tests {
             ("AWS_LAMBDA_MAX_CONCURRENCY", "16"),
         ])
         .unwrap_err();
-        assert!(line.starts_with("14 fault(s)"), "{line}");
+        assert!(line.starts_with("16 fault(s)"), "{line}");
         assert_eq!(line.lines().count(), 1);
         for name in ["AFT_DATA_TABLE is not set", "AWS_REGION is not set", "AFT_TABLE is not a setting", "managed"] {
             assert!(line.contains(name), "{name:?} in {line:?}");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aft_extension::session::{CommitResult, SessionError};
-use aft_protocol::id::TransactionId;
+use aft_protocol::id::{AttemptNumber, TransactionId};
 use aft_store::ErrorKind;
 use aft_store::faults::{Call, Fault};
 use aft_store::memory::Memory;
@@ -41,6 +41,26 @@ async fn half_of_a_transaction_is_never_seen() {
         let both = reader.get_all(4, &["a", "b"]).await;
         assert_eq!(both[0], both[1], "in one request");
     }
+}
+
+/// R-FM-3. A transaction was half-applied, its predecessor's record had expired, and whoever read the old half first found no
+/// version of the other key: attempt after attempt, because none rolled forward what was in the way.
+#[tokio::test(start_paused = true)]
+async fn a_conflict_with_what_is_half_applied_is_not_repeated() {
+    let store = Memory::new();
+    // So long that a head leaves the one before to its record.
+    let [old, new] = ["old", "new"].map(|value| format!("{value:600}"));
+    Sandbox::new(&store, 1).write(1, &[("a", &old), ("b", &old)]).await;
+    half_applied(&store, 2, 2, "a", &new).await;
+    store.expire(TransactionId::from_bits(1));
+    let reader = Sandbox::new(&store, 3);
+    reader.begin(3).await;
+    assert_eq!(reader.get(3, "b").await, Some(old));
+    assert!(matches!(reader.try_get(3, "a").await, Err(SessionError::ReadConflict(_))));
+    reader.session.applied().await;
+    reader.begin_attempt(3, AttemptNumber::FIRST.next()).await;
+    assert_eq!(reader.get(3, "b").await.as_ref(), Some(&new));
+    assert_eq!(reader.get(3, "a").await, Some(new));
 }
 
 /// R-READ-1 for absent keys: having seen that b does not exist, a reader does not see the a that was written with b.

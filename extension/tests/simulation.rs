@@ -1,6 +1,7 @@
 //! Seeded histories: sandboxes over one store, with skewed clocks, lost and late writes, throttling, duplicates at the same
-//! time and later, explicit transactions several at once, and sandboxes that die at any store call; virtual time, one seed a
-//! history. Every read of every attempt is checked, every record when it is written, and the store at the end.
+//! time and later, explicit transactions several at once, reads that allow staleness, and sandboxes that die at any store
+//! call; virtual time, one seed a history. Every read of every attempt is checked, every record when it is written, and the
+//! store at the end. Half of the histories look up what they write, and half do not: the latter show what that is for.
 //!
 //! They take place on the in-memory store, with faults call by call, and on the production store over the real SDK, with
 //! faults request by request beneath it.
@@ -22,7 +23,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use aft_extension::session::{
-    Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Explicit, Named, SessionError, Started,
+    Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Explicit, Freshness, Named, SessionError, Source,
+    Started,
 };
 use aft_protocol::attempt::Seen;
 use aft_protocol::head::Head;
@@ -89,7 +91,42 @@ struct History {
     known: BTreeSet<u128>,
     /// Of every sandbox.
     breaches: Vec<Breaches>,
+    /// Counts what is noted below: what has a smaller number came before.
+    moments: u64,
+    /// When the attempt began that would answer so.
+    began: BTreeMap<String, u64>,
+    /// When it was acknowledged that everything which a transaction wrote is visible.
+    visible: BTreeMap<TransactionId, u64>,
+    /// Reads out of a cache.
+    hits: u64,
     trace: String,
+}
+
+impl History {
+    fn moment(&mut self) -> u64 {
+        self.moments += 1;
+        self.moments
+    }
+}
+
+/// What a history came to.
+#[derive(Debug, Default)]
+struct Sum {
+    attempts: usize,
+    hits: u64,
+    /// Histories without look-ups of written keys.
+    without_look_ups: usize,
+    /// Writes in those that were ordered before a write which was acknowledged before they began.
+    misordered: usize,
+}
+
+impl std::ops::AddAssign for Sum {
+    fn add_assign(&mut self, other: Self) {
+        self.attempts += other.attempts;
+        self.hits += other.hits;
+        self.without_look_ups += other.without_look_ups;
+        self.misordered += other.misordered;
+    }
 }
 
 struct World<G: Ground> {
@@ -97,6 +134,7 @@ struct World<G: Ground> {
     ground: G,
     chance: Chance,
     history: RefCell<History>,
+    write_look_up: bool,
     seed: u64,
 }
 
@@ -119,12 +157,16 @@ impl<G: Ground> World<G> {
             ack: if self.chance.one_in(2) { Ack::Visible } else { Ack::Durable },
             // Some refuse duplicates while another runs, some do not: R-COMMIT-2 does not depend on it.
             refuse_in_progress: self.chance.one_in(3),
+            write_look_up: self.write_look_up,
+            reads_strongly: self.chance.one_in(2),
+            // Some hold all heads that there are, some a few, and some none.
+            cache_bytes: [100_000, 3_000, 0][self.chance.below(3) as usize],
             ..BEHAVIOUR
         };
         let skew = self.chance.below(10_000_000) as i64 - 5_000_000;
         let (seed, breaches) = (self.seed ^ number ^ life << 8, Breaches::default());
         let life = Life::new(self.seed ^ number << 32 ^ life << 40);
-        let store = self.ground.store(life.clone(), &breaches);
+        let store = self.ground.store(life.clone(), behaviour.reads_strongly, &breaches);
         self.history.borrow_mut().breaches.push(Arc::clone(&breaches));
         (Sandbox::over(self.start, store, breaches, seed, behaviour, skew), life)
     }
@@ -173,6 +215,7 @@ impl<G: Ground> World<G> {
                 Ok(Begun::Mismatch) => panic!("seed {}: {transaction} has one payload", self.seed),
                 Err(_) => return (BTreeMap::new(), Ended::Unknown),
             }
+            let began = self.history.borrow_mut().moment();
             let mut reads = BTreeMap::new();
             let handled = self.handler(sandbox, transaction, &mut reads).await;
             if handled.is_err() || self.is_cut_off_in_a_batch(sandbox).await || self.chance.one_in(8) {
@@ -185,11 +228,13 @@ impl<G: Ground> World<G> {
                 number = number.next();
                 continue;
             }
-            // The response names the attempt's own randomness: duplicates must all get one and the same.
-            let response = format!("{transaction}/{}", self.chance.below(1_000_000));
+            let response = self.response(transaction, began);
             let id = TransactionId::from_bits(transaction);
             match sandbox.session.commit(id, number, answer(&response)).await {
-                Ok(CommitResult::Committed) => return (reads, Ended::Answered(response)),
+                Ok(CommitResult::Committed) => {
+                    self.acknowledged(sandbox, transaction);
+                    return (reads, Ended::Answered(response));
+                }
                 Ok(CommitResult::Duplicate(recorded)) => return (reads, answered(&recorded)),
                 Ok(CommitResult::Unknown(..)) | Err(_) => return (reads, Ended::Unknown),
                 Ok(CommitResult::Mismatch) => panic!("seed {}: {transaction} has one payload", self.seed),
@@ -200,6 +245,21 @@ impl<G: Ground> World<G> {
             }
         }
         (BTreeMap::new(), Ended::Unknown)
+    }
+
+    /// Names the attempt that began at that moment: duplicates must all get one and the same.
+    fn response(&self, transaction: u128, began: u64) -> String {
+        let response = format!("{transaction}/{}", self.chance.below(1_000_000_000));
+        self.history.borrow_mut().began.insert(response.clone(), began);
+        response
+    }
+
+    fn acknowledged(&self, sandbox: &Sandbox<G::Store>, transaction: u128) {
+        if sandbox.behaviour.ack == Ack::Visible {
+            let mut history = self.history.borrow_mut();
+            let now = history.moment();
+            history.visible.insert(TransactionId::from_bits(transaction), now);
+        }
     }
 
     /// Perhaps works on a batch of messages; whether the handler ended in the middle of it.
@@ -234,14 +294,18 @@ impl<G: Ground> World<G> {
     }
 
     async fn work(&self, sandbox: &Sandbox<G::Store>, message: u128, reads: &mut BTreeMap<Key, Version>) -> Ended {
+        let began = self.history.borrow_mut().moment();
         let handled = self.handler(sandbox, message, reads).await;
         if handled.is_err() || self.chance.one_in(6) {
             let aborted = sandbox.session.abort_explicit(named(message));
             return if aborted.is_ok() { Ended::Refused } else { Ended::Unknown };
         }
-        let response = format!("{message}/{}", self.chance.below(1_000_000));
+        let response = self.response(message, began);
         match sandbox.session.commit_explicit(named(message), answer(&response)).await {
-            Ok(CommitResult::Committed) => Ended::Answered(response),
+            Ok(CommitResult::Committed) => {
+                self.acknowledged(sandbox, message);
+                Ended::Answered(response)
+            }
             Ok(CommitResult::Duplicate(recorded)) => answered(&recorded),
             Ok(CommitResult::Mismatch) => panic!("seed {}: a message has one payload", self.seed),
             Ok(CommitResult::Conflict(_) | CommitResult::Failed(..)) => Ended::Refused,
@@ -260,8 +324,12 @@ impl<G: Ground> World<G> {
         for step in 0..3 + self.chance.below(4) {
             let key = k(KEYS[self.chance.below(KEYS.len() as u64) as usize]);
             if self.chance.one_in(2) {
-                let seen = sandbox.session.read(named(transaction), BTreeSet::from([key.clone()])).await?;
-                match &seen[&key] {
+                let freshness = Freshness { max_age_seconds: self.chance.below(3), no_store: self.chance.one_in(10) };
+                let wanted = BTreeSet::from([key.clone()]);
+                let answers = sandbox.session.read_with(named(transaction), wanted, freshness).await?;
+                let answer = &answers[&key];
+                self.history.borrow_mut().hits += u64::from(matches!(answer.source, Source::Cache { .. }));
+                match &answer.seen {
                     Seen::Written(value, _) => {
                         let expected = own.get(&key).map(String::as_str);
                         assert_eq!(value.as_ref().map(support::text).as_deref(), expected, "read your writes");
@@ -274,7 +342,9 @@ impl<G: Ground> World<G> {
                     }
                 }
             } else {
-                let value = format!("{transaction}.{step}");
+                // Long ones are left to their records when the next one comes.
+                let padding = if self.chance.one_in(2) { 700 } else { 0 };
+                let value = format!("{transaction}.{step}{:padding$}", "");
                 sandbox.session.write(named(transaction), Writes::from([(key.clone(), Some(v(&value)))]))?;
                 own.insert(key, value);
             }
@@ -284,7 +354,8 @@ impl<G: Ground> World<G> {
         sandbox.session.write(named(transaction), Writes::from([(k("always"), Some(v("x")))]))
     }
 
-    async fn check(&self) {
+    /// Checks everything, and counts what only look-ups prevent.
+    async fn check(&self) -> usize {
         let records: BTreeMap<Version, CommitRecord> =
             self.ground.every_record().await.into_iter().map(|record| (record.version, record)).collect();
         let keys = records.values().flat_map(|record| record.writes.keys().cloned()).collect();
@@ -297,6 +368,9 @@ impl<G: Ground> World<G> {
         self.check_applied(&heads, &records);
         let breaches: Vec<_> = history.breaches.iter().flat_map(|found| found.lock().unwrap().clone()).collect();
         assert_eq!(breaches, [], "seed {}: written before an earlier one was applied (R-FM-2)", self.seed);
+        let misordered = misordered(&history, &records);
+        assert!(!self.write_look_up || misordered.is_empty(), "seed {}: {misordered:?} (R-COMMIT-3)", self.seed);
+        misordered.len()
     }
 
     /// R-READ-1 over the true write sets; and nothing is read that did not commit (R-READ-2, R-COMMIT-8).
@@ -349,18 +423,37 @@ impl<G: Ground> World<G> {
     }
 }
 
+/// R-COMMIT-3: pairs of transactions that wrote a common key, the later one of which began after the earlier one was
+/// acknowledged as visible, and got the smaller version all the same.
+fn misordered(history: &History, records: &BTreeMap<Version, CommitRecord>) -> Vec<(Version, Version)> {
+    let mut found = Vec::new();
+    for earlier in records.values() {
+        let Some(visible) = history.visible.get(&earlier.transaction()) else { continue };
+        for later in records.range(..earlier.version).map(|(_, record)| record) {
+            let response = String::from_utf8_lossy(&later.response.body);
+            let began_after = history.began.get(&*response).is_some_and(|began| began > visible);
+            if began_after && later.writes.keys().any(|key| earlier.writes.contains_key(key)) {
+                found.push((earlier.version, later.version));
+            }
+        }
+    }
+    found
+}
+
 fn answered(response: &aft_protocol::record::Response) -> Ended {
     Ended::Answered(String::from_utf8(response.body.to_vec()).unwrap())
 }
 
-/// Runs one history and returns its trace and how many attempts it had.
-fn history<G: Ground>(seed: u64) -> (String, usize) {
+/// Runs one history and returns its trace and what it came to.
+fn history<G: Ground>(seed: u64) -> (String, Sum) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     LocalSet::new().block_on(&runtime, async {
+        let chance = Chance(Rc::new(AtomicU64::new(seed)));
         let world = Rc::new(World {
             start: Instant::now(),
             ground: G::new().await,
-            chance: Chance(Rc::new(AtomicU64::new(seed))),
+            write_look_up: chance.one_in(2),
+            chance,
             history: RefCell::default(),
             seed,
         });
@@ -371,9 +464,11 @@ fn history<G: Ground>(seed: u64) -> (String, usize) {
         }
         // What is under way arrives, what is pending is applied.
         sleep(LONG).await;
-        world.check().await;
+        let misordered = world.check().await;
         let history = world.history.take();
-        (history.trace + &world.ground.trace(), history.attempts.len())
+        let (attempts, hits) = (history.attempts.len(), history.hits);
+        let without_look_ups = usize::from(!world.write_look_up);
+        (history.trace + &world.ground.trace(), Sum { attempts, hits, without_look_ups, misordered })
     })
 }
 
@@ -381,24 +476,29 @@ fn given(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// Runs one history if that was asked for, or so many. Returns how many attempts there were.
-fn histories<G: Ground>(many: u64) -> usize {
+/// Runs one history if that was asked for, or so many. Returns what they came to.
+fn histories<G: Ground>(many: u64) -> Sum {
     let seeds = match given("HISTORY") {
         Some(seed) => seed..=seed,
         None => 1..=many,
     };
-    seeds.map(|seed| history::<G>(seed).1).sum()
+    let is_one = seeds.clone().count() == 1;
+    let mut sum = Sum::default();
+    seeds.for_each(|seed| sum += history::<G>(seed).1);
+    // What is checked must have happened.
+    assert!(is_one || (sum.hits > 0 && sum.misordered > 0), "{sum:?}");
+    sum
 }
 
 #[test]
 fn random_histories_keep_every_promise() {
-    println!("{} attempts", histories::<Memory>(given("HISTORIES").unwrap_or(HISTORIES)));
+    println!("{:?}", histories::<Memory>(given("HISTORIES").unwrap_or(HISTORIES)));
 }
 
 #[test]
 fn random_histories_over_dynamodb_keep_every_promise() {
     let many = given("DYNAMODB_HISTORIES").or_else(|| given("HISTORIES"));
-    println!("{} attempts", histories::<Simulated>(many.unwrap_or(DYNAMODB_HISTORIES)));
+    println!("{:?}", histories::<Simulated>(many.unwrap_or(DYNAMODB_HISTORIES)));
 }
 
 #[test]

@@ -9,19 +9,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::head::{Cowritten, Entry, Head};
+use crate::head::{Cowritten, Entry, Head, Previous};
 use crate::id::TransactionId;
 use crate::key::Key;
+use crate::limits;
+use crate::recency::Recency;
 use crate::record::CommitRecord;
+use crate::value::Value;
 use crate::version::Version;
 
 /// Commit records that were looked up: `None` if there is none (it expired).
 pub type Records = BTreeMap<TransactionId, Option<CommitRecord>>;
 
-/// What an attempt has read.
+/// What an attempt has read. It keeps every version and every cowritten list, and the values that were read last: up to
+/// [`limits::READ_SET_BYTES`] of them.
 #[derive(Debug, Default)]
 pub struct ReadSet {
     entries: BTreeMap<Key, Entry>,
+    /// The entries that have a value, and what it weighs.
+    values: Recency,
+    /// The entries that had one, and whose value in `entries` is `None` now.
+    forgotten: BTreeSet<Key>,
 }
 
 /// What the read rule says.
@@ -36,17 +44,44 @@ pub enum Choice {
     Conflict,
 }
 
-/// Whether a version's cowritten list is known.
+/// What is known of a version of a key.
 enum Known {
+    /// All.
     Entry(Entry),
+    /// Not enough, before its record is looked up.
     Missing,
+    /// That it cannot be had: its record is gone.
+    Gone,
 }
 
 impl ReadSet {
-    /// What was read of `key`, if it was (R-READ-2: repeatable reads).
+    /// What was read of `key`, if it was and its value was not forgotten (R-READ-2: repeatable reads).
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<&Entry> {
-        self.entries.get(key)
+        self.entries.get(key).filter(|_| !self.forgotten.contains(key))
+    }
+
+    /// `key` is read again: its value is not the next to be forgotten.
+    pub fn touch(&mut self, key: &Key) {
+        self.values.touch(key);
+    }
+
+    /// The version of `key` that was read, if one was and the key exists there; also if its value was forgotten.
+    #[must_use]
+    pub fn existing(&self, key: &Key) -> Option<Version> {
+        let read = self.entries.get(key)?;
+        (read.value.is_some() || self.forgotten.contains(key)).then_some(read.version)
+    }
+
+    /// Every key that was read.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.entries.keys()
+    }
+
+    /// Bytes of the values that are kept.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.values.bytes()
     }
 
     /// How many keys were read.
@@ -61,43 +96,81 @@ impl ReadSet {
         self.entries.is_empty()
     }
 
-    /// Adds an entry that [`Self::choose`] accepted against this very read set.
+    /// Adds an entry that [`Self::read`] accepted against this very read set. Of all others, the values that were read
+    /// least recently are forgotten, as far as there are too many.
     pub fn insert(&mut self, key: Key, entry: Entry) {
-        self.entries.insert(key, entry);
+        let bytes = entry.value.as_ref().map(Value::weight);
+        self.forgotten.remove(&key);
+        self.entries.insert(key.clone(), entry);
+        if let Some(bytes) = bytes {
+            self.values.put(key, bytes);
+        }
+        self.keep_at_most(limits::READ_SET_BYTES);
+    }
+
+    /// Forgets the values that were read least recently, until so many bytes are kept.
+    pub fn keep_at_most(&mut self, bytes: usize) {
+        while let Some(oldest) = self.values.shed(bytes) {
+            if let Some(entry) = self.entries.get_mut(&oldest) {
+                entry.value = None;
+            }
+            self.forgotten.insert(oldest);
+        }
+    }
+
+    /// What a read of `key` sees at this time (since the epoch), given its `head` and the `records` looked up so far: what was
+    /// read before, if anything was, and what the read rule says if not.
+    #[must_use]
+    pub fn read(&self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Choice {
+        match self.entries.get(key) {
+            None => self.choose(key, head, records, now_seconds),
+            Some(read) if self.forgotten.contains(key) => again(read, key, head, records),
+            Some(read) => Choice::Accept(read.clone()),
+        }
     }
 
     /// The newest version read whose transaction also wrote `key`; nothing older may be seen. Zero if there is none.
-    #[must_use]
-    pub fn lower_bound(&self, key: &Key) -> Version {
+    fn lower_bound(&self, key: &Key, now_seconds: u64) -> Version {
         let wrote_key = |entry: &&Entry| match &entry.cowritten {
-            Cowritten::Keys(keys) => keys.contains(key),
+            // R-READ-6.
+            Cowritten::Keys(keys) => keys.contains(key) && !entry.has_expired(now_seconds),
             Cowritten::InRecord => false,
         };
         self.entries.values().filter(wrote_key).map(|entry| entry.version).max().unwrap_or(Version::ZERO)
     }
 
-    /// Whether no key that `entry`'s transaction also wrote has been read at an older version.
-    fn admits(&self, entry: &Entry) -> bool {
+    /// Whether no key that `entry`'s transaction also wrote has been read at an older version, or that no longer matters
+    /// (R-READ-6).
+    fn admits(&self, entry: &Entry, now_seconds: u64) -> bool {
+        if entry.has_expired(now_seconds) {
+            return true;
+        }
         let Cowritten::Keys(others) = &entry.cowritten else { return false };
         let older = |other: &Key| self.entries.get(other).is_some_and(|read| read.version < entry.version);
         !others.iter().any(older)
     }
 
-    /// Which version of `key` may be seen, given its `head` and the `records` looked up so far.
+    /// Which version of `key` may be seen, given its `head` and the `records` looked up so far, at this time (since the epoch).
     ///
     /// Asks for records at most once in a row unless the lower bound's own record has expired, so a read takes one
     /// round trip, or two (R-READ-4).
     #[must_use]
-    pub fn choose(&self, key: &Key, head: &Head, records: &Records) -> Choice {
-        let lower = self.lower_bound(key);
+    pub fn choose(&self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Choice {
+        let lower = self.lower_bound(key, now_seconds);
         let mut consult = BTreeSet::new();
+        let mut is_gone = false;
 
-        for inline in [&head.current, &head.previous] {
-            if inline.version < lower {
+        let current = known(&head.current, key, records, now_seconds);
+        let previous = match &head.previous {
+            Previous::Inline(entry) => known(entry, key, records, now_seconds),
+            Previous::InRecord(version) => recorded(*version, key, records),
+        };
+        for (version, known) in [(head.current.version, current), (head.previous.version(), previous)] {
+            if version < lower {
                 break;
             }
-            match known(inline, key, records) {
-                Known::Entry(entry) if self.admits(&entry) => {
+            match known {
+                Known::Entry(entry) if self.admits(&entry, now_seconds) => {
                     if consult.is_empty() {
                         return Choice::Accept(entry);
                     }
@@ -105,31 +178,28 @@ impl ReadSet {
                     return Choice::Consult(consult);
                 }
                 Known::Entry(_) => {}
+                Known::Gone => is_gone = true,
                 Known::Missing => {
-                    consult.insert(inline.version.transaction());
+                    consult.insert(version.transaction());
                     if self.is_empty() {
                         return Choice::Consult(consult);
                     }
                 }
             }
-            if inline.version.is_zero() {
+            if version.is_zero() {
                 break;
             }
         }
 
         if !lower.is_zero() {
             // Whatever was read at the lower bound came with this very write of `key`, so it always fits.
-            match records.get(&lower.transaction()) {
-                None => {
+            match recorded(lower, key, records) {
+                Known::Missing => {
                     consult.insert(lower.transaction());
                     return Choice::Consult(consult);
                 }
-                Some(Some(record)) => {
-                    if let Some(entry) = record.entry(key).filter(|entry| entry.version == lower) {
-                        return Choice::Accept(entry);
-                    }
-                }
-                Some(None) => {}
+                Known::Entry(entry) => return Choice::Accept(entry),
+                Known::Gone => {}
             }
         }
 
@@ -139,26 +209,59 @@ impl ReadSet {
             return Choice::Consult(consult);
         }
         for version in older() {
-            let record = records.get(&version.transaction()).and_then(Option::as_ref);
-            if let Some(entry) = record.and_then(|record| record.entry(key)).filter(|entry| self.admits(entry)) {
-                return Choice::Accept(entry);
+            match recorded(*version, key, records) {
+                Known::Entry(entry) if self.admits(&entry, now_seconds) => return Choice::Accept(entry),
+                Known::Entry(_) => {}
+                Known::Missing | Known::Gone => is_gone = true,
             }
         }
-        if lower.is_zero() && head.reaches_birth() { Choice::Accept(Entry::absent()) } else { Choice::Conflict }
+        // "Absent" would be older than a version that was there and cannot be had any more.
+        let was_absent = lower.is_zero() && head.reaches_birth() && !is_gone;
+        if was_absent { Choice::Accept(Entry::absent()) } else { Choice::Conflict }
     }
 }
 
-/// `entry` with its cowritten list, from its record if need be. A record that is gone has long been applied everywhere
-/// and no longer constrains (R-READ-6).
-fn known(entry: &Entry, key: &Key, records: &Records) -> Known {
+/// R-READ-2 where the value was forgotten: exactly the version that was read, from wherever it is to be had.
+fn again(read: &Entry, key: &Key, head: &Head, records: &Records) -> Choice {
+    let with_value = |found: Entry| Choice::Accept(Entry { value: found.value, ..read.clone() });
+    let previous = match &head.previous {
+        Previous::Inline(entry) => Some(entry),
+        Previous::InRecord(_) => None,
+    };
+    let is_it = |found: &&Entry| found.version == read.version;
+    if let Some(found) = std::iter::once(&head.current).chain(previous).find(is_it) {
+        return with_value(found.clone());
+    }
+    match recorded(read.version, key, records) {
+        Known::Entry(found) => with_value(found),
+        Known::Missing => Choice::Consult(BTreeSet::from([read.version.transaction()])),
+        Known::Gone => Choice::Conflict,
+    }
+}
+
+/// `entry` with its cowritten list, from its record if need be. A record that has expired, or is gone, no longer constrains
+/// (R-READ-6).
+fn known(entry: &Entry, key: &Key, records: &Records, now_seconds: u64) -> Known {
     if entry.cowritten != Cowritten::InRecord {
         return Known::Entry(entry.clone());
     }
-    match records.get(&entry.version.transaction()) {
+    let alone = || Known::Entry(Entry { cowritten: Cowritten::none(), ..entry.clone() });
+    if entry.has_expired(now_seconds) {
+        return alone();
+    }
+    match recorded(entry.version, key, records) {
+        Known::Gone => alone(),
+        known @ (Known::Entry(_) | Known::Missing) => known,
+    }
+}
+
+/// This version of `key`, from its record.
+fn recorded(version: Version, key: &Key, records: &Records) -> Known {
+    match records.get(&version.transaction()) {
         None => Known::Missing,
         Some(record) => {
-            let recorded = record.as_ref().and_then(|record| record.entry(key));
-            Known::Entry(recorded.unwrap_or_else(|| Entry { cowritten: Cowritten::none(), ..entry.clone() }))
+            let entry = record.as_ref().and_then(|record| record.entry(key));
+            entry.filter(|entry| entry.version == version).map_or(Known::Gone, Known::Entry)
         }
     }
 }

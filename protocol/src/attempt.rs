@@ -13,6 +13,8 @@
 //! Nothing leaves this struct before [`Attempt::start_commit`]: there are no dirty reads (R-READ-2) and no traces of a
 //! failed attempt (R-COMMIT-8), because there is nothing to see.
 
+use std::collections::BTreeMap;
+
 use crate::atomic_read::{Choice, ReadSet, Records};
 use crate::head::{Entry, Head};
 use crate::id::{AttemptNumber, Fingerprint, TransactionId};
@@ -109,7 +111,7 @@ pub struct Attempt {
     phase: Phase,
     reads: ReadSet,
     writes: Writes,
-    write_numbers: std::collections::BTreeMap<Key, u64>,
+    write_numbers: BTreeMap<Key, u64>,
     write_count: u64,
     buffered_bytes: usize,
 }
@@ -123,7 +125,7 @@ impl Attempt {
             phase: Phase::Open,
             reads: ReadSet::default(),
             writes: Writes::new(),
-            write_numbers: std::collections::BTreeMap::new(),
+            write_numbers: BTreeMap::new(),
             write_count: 0,
             buffered_bytes: 0,
         }
@@ -159,37 +161,81 @@ impl Attempt {
         self.buffered_bytes
     }
 
+    /// Bytes of the values that are kept of what was read.
+    #[must_use]
+    pub fn read_bytes(&self) -> usize {
+        self.reads.bytes()
+    }
+
+    /// Forgets the values that were read least recently, until so many bytes are kept.
+    pub fn keep_at_most(&mut self, bytes: usize) {
+        self.reads.keep_at_most(bytes);
+    }
+
+    /// The keys that were read.
+    pub fn keys_read(&self) -> impl Iterator<Item = &Key> {
+        self.reads.keys()
+    }
+
     /// What this attempt already knows of `key`: its own write (read your writes), or what it has read (repeatable
     /// reads). `None`: ask the store.
     ///
     /// # Errors
     /// [`Refusal::NotOpen`].
-    pub fn recall(&self, key: &Key) -> Result<Option<Seen>, Refusal> {
+    pub fn recall(&mut self, key: &Key) -> Result<Option<Seen>, Refusal> {
         self.check_open()?;
-        if let Some(value) = self.writes.get(key) {
-            let number = self.write_numbers.get(key).copied().unwrap_or_default();
-            return Ok(Some(Seen::Written(value.clone(), number)));
+        if let Some(written) = self.written(key) {
+            return Ok(Some(written));
         }
+        self.reads.touch(key);
         Ok(self.reads.get(key).cloned().map(Seen::Read))
     }
 
-    /// Reads `key`, given its head and the records looked up so far. An accepted entry joins the read set; a conflict
-    /// dooms the attempt.
+    /// The entity tag of what this attempt sees of `key`, as far as it has asked; without quotes, `None` if the key does
+    /// not exist.
     ///
     /// # Errors
     /// [`Refusal::NotOpen`].
-    pub fn read(&mut self, key: &Key, head: &Head, records: &Records) -> Result<Choice, Refusal> {
+    pub fn etag(&self, key: &Key) -> Result<Option<String>, Refusal> {
         self.check_open()?;
-        let choice = match self.reads.get(key) {
-            Some(entry) => return Ok(Choice::Accept(entry.clone())),
-            None => self.reads.choose(key, head, records),
-        };
+        if let Some(written) = self.written(key) {
+            return Ok(written.etag());
+        }
+        Ok(self.reads.existing(key).map(|version| version.to_string()))
+    }
+
+    fn written(&self, key: &Key) -> Option<Seen> {
+        let value = self.writes.get(key)?;
+        let number = self.write_numbers.get(key).copied().unwrap_or_default();
+        Some(Seen::Written(value.clone(), number))
+    }
+
+    /// Reads `key` at this time (since the epoch), given its head and the records looked up so far. An accepted entry joins the
+    /// read set; a conflict dooms the attempt.
+    ///
+    /// # Errors
+    /// [`Refusal::NotOpen`].
+    pub fn read(&mut self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Result<Choice, Refusal> {
+        self.check_open()?;
+        let choice = self.reads.read(key, head, records, now_seconds);
         match &choice {
             Choice::Accept(entry) => self.reads.insert(key.clone(), entry.clone()),
             Choice::Conflict => self.phase = Phase::Doomed,
             Choice::Consult(_) => {}
         }
         Ok(choice)
+    }
+
+    /// Reads `key` at this time (since the epoch), given a head that may be stale: an accepted entry joins the read set, by the same rule. `None`, and
+    /// nothing changes, where it takes more than this head: an old one must not doom the attempt.
+    ///
+    /// # Errors
+    /// [`Refusal::NotOpen`].
+    pub fn read_stale(&mut self, key: &Key, head: &Head, now_seconds: u64) -> Result<Option<Entry>, Refusal> {
+        self.check_open()?;
+        let Choice::Accept(entry) = self.reads.read(key, head, &Records::new(), now_seconds) else { return Ok(None) };
+        self.reads.insert(key.clone(), entry.clone());
+        Ok(Some(entry))
     }
 
     /// How many bytes would be buffered after these writes.
@@ -275,17 +321,26 @@ impl Attempt {
 }
 
 fn size(key: &Key, value: Option<&Value>) -> usize {
-    key.as_str().len() + value.map_or(0, |value| value.bytes().len() + value.content_type().as_str().len())
+    key.as_str().len() + value.map_or(0, Value::weight)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{Attempt, Identity, Phase, Refusal, Seen};
+    use crate::atomic_read::Records;
+    use crate::head::{Cowritten, Entry, Head, Keep, Move};
     use crate::id::{AttemptNumber, Fingerprint, TransactionId};
     use crate::key::Key;
     use crate::limits;
     use crate::record::Writes;
     use crate::value::{ContentType, Value};
+    use crate::version::{Timestamp, Version};
+
+    /// In seconds since the epoch.
+    const NOW: u64 = 1_000_000;
+    const EXPIRES: u64 = 2_000_000;
 
     fn attempt() -> Attempt {
         Attempt::new(Identity {
@@ -364,5 +419,54 @@ mod tests {
         assert_ne!(etags[0], etags[1]);
         attempt.write(Writes::from([(key("a"), None)])).unwrap();
         assert!(matches!(attempt.recall(&key("a")), Ok(Some(Seen::Written(None, 3)))));
+    }
+
+    fn entry(micros: u64, cowritten: &[&str]) -> Entry {
+        let value = Value::new(micros.to_string(), ContentType::default()).unwrap();
+        let version = Version::new(Timestamp::from_micros(micros), TransactionId::from_bits(micros.into()));
+        let cowritten = Cowritten::Keys(Arc::new(cowritten.iter().map(|text| key(text)).collect()));
+        Entry { version, value: Some(value), cowritten, record_expires_at_seconds: EXPIRES }
+    }
+
+    /// The head of a key with this history.
+    fn head(entries: &[&Entry]) -> Head {
+        entries.iter().fold(Head::absent(), |head, entry| match head.moved_to((*entry).clone(), Keep::Inline) {
+            Move::To(moved) => *moved,
+            refused @ (Move::NotNewer | Move::RecordExpires) => panic!("{refused:?}"),
+        })
+    }
+
+    /// R-READ-5: a stale head is read by the same rule, and where it does not fit it dooms nothing.
+    #[test]
+    fn a_stale_head_is_accepted_or_passed_over() {
+        let mut attempt = attempt();
+        let (old, new) = (entry(1, &["b"]), entry(2, &["b"]));
+        assert_eq!(attempt.read_stale(&key("a"), &head(&[&new]), NOW), Ok(Some(new.clone())));
+        assert_eq!(attempt.read_stale(&key("b"), &head(&[&old]), NOW), Ok(None), "b was written with the newer a");
+        assert_eq!(attempt.phase(), Phase::Open);
+        assert_eq!(attempt.recall(&key("b")), Ok(None), "nothing was read");
+        assert_eq!(attempt.read_stale(&key("b"), &head(&[&old, &new]), NOW), Ok(Some(new)));
+        attempt.close();
+        assert_eq!(attempt.read_stale(&key("a"), &Head::absent(), NOW), Err(Refusal::NotOpen(Phase::Closed)));
+    }
+
+    /// A precondition does not need the value: the tag of what was read outlives it.
+    #[test]
+    fn a_forgotten_value_keeps_its_etag() {
+        let mut attempt = attempt();
+        let read = entry(1, &[]);
+        attempt.read(&key("a"), &head(&[&read]), &Records::new(), NOW).unwrap();
+        attempt.read(&key("absent"), &Head::absent(), &Records::new(), NOW).unwrap();
+        for n in 0..=limits::READ_SET_BYTES / limits::VALUE_BYTES {
+            let value = Value::new(vec![0; limits::VALUE_BYTES], ContentType::default()).unwrap();
+            let large = Entry { value: Some(value), ..entry(10, &[]) };
+            attempt.read(&key(&format!("large-{n}")), &head(&[&large]), &Records::new(), NOW).unwrap();
+        }
+        assert!(attempt.read_bytes() <= limits::READ_SET_BYTES);
+        assert_eq!(attempt.recall(&key("a")), Ok(None), "the store is to be asked again");
+        assert_eq!(attempt.etag(&key("a")), Ok(Some(read.version.to_string())));
+        assert_eq!(attempt.etag(&key("absent")), Ok(None));
+        attempt.write(write("a", 1)).unwrap();
+        assert_eq!(attempt.etag(&key("a")), Ok(Some("uncommitted-1".to_owned())));
     }
 }

@@ -9,6 +9,7 @@
 //! | [`record`] | the commit record, whose existence is the commit (R-COMMIT-1, R-COMMIT-2) |
 //! | [`claim`] | "an invocation is at this transaction": for callers' comfort, never for correctness |
 //! | [`atomic_read`] | the read set and the read rule (R-READ-1…4) |
+//! | [`recency`] | keys in the order of their last use: what is forgotten first |
 //! | [`attempt`] | one attempt's state machine: reads, write buffer, phases (R-COMMIT-7…9) |
 //! | [`limits`] | every size limit, in bytes |
 //! | [`wire`] | routes, headers and error codes of the local endpoint; the control API between shim and extension |
@@ -22,6 +23,7 @@ pub mod id;
 pub mod key;
 pub mod limits;
 mod radix32;
+pub mod recency;
 pub mod record;
 pub mod settings;
 pub mod value;

@@ -15,6 +15,14 @@ pub const TRANSACTION_BYTES: usize = 4 * 1_024 * 1_024;
 pub const TRANSACTION_KEYS: usize = 10_000;
 /// Most bytes that all open transactions of a sandbox may buffer together.
 pub const SANDBOX_BYTES: usize = 2 * TRANSACTION_BYTES;
+/// Most bytes of values that an attempt keeps of what it has read; the least recently read are forgotten first, and
+/// fetched again if they are asked for again.
+pub const READ_SET_BYTES: usize = 8 * 1_024 * 1_024;
+/// The same for all open transactions of a sandbox together.
+pub const SANDBOX_READ_SET_BYTES: usize = 2 * READ_SET_BYTES;
+/// Seconds: the oldest that a head out of the sandbox's cache may be, whatever `max-age` a request allows. R-READ-6
+/// counts on it.
+pub const STALENESS_SECONDS: u64 = 900;
 /// Most explicit transactions open at the same time in a sandbox.
 pub const OPEN_TRANSACTIONS: usize = 64;
 /// Longest key of an explicit transaction.
@@ -31,7 +39,15 @@ pub const BATCH_BODY_BYTES: usize = 8 * 1_024 * 1_024;
 pub const RESPONSE_BYTES: usize = 6 * 1_024 * 1_024 + 100;
 /// Longest origin (function and request, for people) that a record keeps; a longer one is cut.
 pub const ORIGIN_BYTES: usize = 512;
-/// Longest cowritten list that a head carries, as bytes of its keys; a longer one is read from the commit record.
+/// Longest cowritten list that a head carries, as bytes of its keys, and that only where it costs no write unit; a longer one
+/// is read from the commit record.
 pub const COWRITTEN_BYTES: usize = 2 * 1_024;
+/// A cowritten list of so many bytes (of its keys, and one for each) is in every head, also where it costs a write unit.
+pub const COWRITTEN_FREE_BYTES: usize = 256;
+/// How long a commit record must still be there for a head to leave its previous version to it, in seconds: the longest
+/// invocation (900) that may read it, the staleness of what that has read, and the longest that an apply keeps trying.
+pub const RECORD_NEEDED_SECONDS: u64 = 2 * 900 + STALENESS_SECONDS;
+/// How much longer than its commit record a deleted key's head is kept, in seconds.
+pub const TOMBSTONE_SECONDS: u64 = 24 * 60 * 60;
 /// What a commit record's own item may hold of values and response; the rest goes to chunks of at most this size.
 pub const RECORD_ITEM_BYTES: usize = 340 * 1_024;

@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::head::{Cowritten, Entry};
+use crate::head::{self, Cowritten, Entry};
 use crate::id::{Fingerprint, Nonce, SandboxId, TransactionId};
 use crate::key::Key;
-use crate::limits;
 use crate::value::Value;
 use crate::version::Version;
 
@@ -60,18 +59,25 @@ impl CommitRecord {
     #[must_use]
     pub fn entry(&self, key: &Key) -> Option<Entry> {
         let value = self.writes.get(key)?.clone();
-        Some(Entry { version: self.version, value, cowritten: Cowritten::Keys(Arc::new(self.others(key))) })
+        Some(self.entry_of(value, Cowritten::Keys(Arc::new(self.others(key)))))
     }
 
-    /// The entries that applying this record gives to heads: as [`Self::entry`], with long lists left to the record.
+    /// The entries that applying this record gives to heads: as [`Self::entry`], with lists left to the record where they
+    /// would cost write units.
     pub fn head_entries(&self) -> impl Iterator<Item = (&Key, Entry)> {
         let bytes: usize = self.writes.keys().map(|key| key.as_str().len()).sum();
         self.writes.iter().map(move |(key, value)| {
             // Measured before it is made: thousands of keys would be thousands of long lists.
-            let fits = bytes - key.as_str().len() <= limits::COWRITTEN_BYTES;
+            let (others, bytes) = (self.writes.len() - 1, bytes - key.as_str().len());
+            let fits = head::has_room_for_list(key, value.as_ref(), others, bytes);
             let cowritten = if fits { Cowritten::Keys(Arc::new(self.others(key))) } else { Cowritten::InRecord };
-            (key, Entry { version: self.version, value: value.clone(), cowritten })
+            (key, self.entry_of(value.clone(), cowritten))
         })
+    }
+
+    fn entry_of(&self, value: Option<Value>, cowritten: Cowritten) -> Entry {
+        let record_expires_at_seconds = self.expires_at_seconds;
+        Entry { version: self.version, value, cowritten, record_expires_at_seconds }
     }
 
     fn others(&self, key: &Key) -> BTreeSet<Key> {
@@ -87,6 +93,7 @@ mod tests {
     use crate::head::Cowritten;
     use crate::id::{Fingerprint, Nonce, SandboxId, TransactionId};
     use crate::key::Key;
+    use crate::value::{ContentType, Value};
     use crate::version::{Timestamp, Version};
 
     fn record(keys: usize) -> CommitRecord {
@@ -104,11 +111,24 @@ mod tests {
         }
     }
 
+    /// 64 bytes a key: three others are 195 bytes with the list's own, and a tombstone's head has room for ten or so in its
+    /// kilobyte.
     #[test]
     fn a_long_cowritten_list_is_left_to_the_record() {
         let lists = |keys| record(keys).head_entries().map(|(_, entry)| entry.cowritten).collect::<Vec<_>>();
-        assert!(lists(33).iter().all(|list| matches!(list, Cowritten::Keys(others) if others.len() == 32)));
-        assert!(lists(34).iter().all(|list| *list == Cowritten::InRecord));
+        assert!(lists(10).iter().all(|list| matches!(list, Cowritten::Keys(others) if others.len() == 9)));
+        assert!(lists(12).iter().all(|list| *list == Cowritten::InRecord));
+    }
+
+    /// R-READ-4: a short list is in every head, also where it costs a write unit.
+    #[test]
+    fn a_short_cowritten_list_is_always_in_the_head() {
+        for bytes in 0..2_048 {
+            let mut record = record(4);
+            let value = Value::new(vec![0; bytes], ContentType::default()).unwrap();
+            record.writes.values_mut().for_each(|written| *written = Some(value.clone()));
+            assert!(record.head_entries().all(|(_, entry)| entry.cowritten != Cowritten::InRecord), "{bytes}");
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ settings! {
     DYNAMODB_ENDPOINT "AFT_DYNAMODB_ENDPOINT", "", "an http:// or https:// URL",
         "Another DynamoDB endpoint, for the extension only: the handler's own clients are left alone.";
     CONTROL_SOCKET "AFT_CONTROL_SOCKET", "/tmp/.aft/control.sock", "a path of at most 100 bytes",
-        "The Unix socket between shim and extension.";
+        "The Unix socket between shim and extension. The journal lies beside it.";
     LOG "AFT_LOG", "info", "error, warn, info or debug",
         "How much both processes log.";
     TRANSACTION_KEY "AFT_TRANSACTION_KEY", "", "a JMESPath expression",
@@ -77,6 +77,10 @@ settings! {
         "Another wrapper: the shim starts it with the runtime's command, as `AWS_LAMBDA_EXEC_WRAPPER` would.";
     BOOTSTRAP "AFT_BOOTSTRAP", "", "an executable file, absolute or within the function's package",
         "OS-only runtimes: the program that the layer's `bootstrap` starts. If not set: the function's handler.";
+    WRITE_LOOK_UP "AFT_WRITE_LOOK_UP", "true", "true or false",
+        "Whether the heads of written keys that were not read are looked up beside the handler, so that no clock's skew orders a write before an earlier one.";
+    CACHE_BYTES "AFT_CACHE_BYTES", "4194304", "0 to 1073741824",
+        "How many bytes of heads the sandbox keeps for reads that allow `Cache-Control: max-age`; 0: none.";
 }
 
 /// Set by the shim for the handler: the local endpoint's base URL.

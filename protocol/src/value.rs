@@ -41,6 +41,12 @@ impl Value {
         &self.bytes
     }
 
+    /// What the value weighs, in bytes: itself and its content type.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.bytes.len() + self.content_type.0.len()
+    }
+
     /// Their content type.
     #[must_use]
     pub fn content_type(&self) -> &ContentType {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Entry, Head};
+use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
@@ -21,7 +21,7 @@ use crate::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
 pub enum Call {
     /// [`Store::probe`].
     Probe,
-    /// [`Store::heads`] of these keys.
+    /// [`Store::heads`] or [`Store::latest_heads`] of these keys.
     Heads(BTreeSet<Key>),
     /// [`Store::records`] of these transactions.
     Records(BTreeSet<TransactionId>),
@@ -123,6 +123,10 @@ impl<S: Store + Clone> Store for Faulty<S> {
         self.run(Call::Heads(keys.clone()), self.inner.heads(keys)).await
     }
 
+    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.run(Call::Heads(keys.clone()), self.inner.latest_heads(keys)).await
+    }
+
     async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
         self.run(Call::Records(transactions.clone()), self.inner.records(transactions)).await
     }
@@ -140,8 +144,8 @@ impl<S: Store + Clone> Store for Faulty<S> {
         self.meet(fault, self.inner.commit(record)).await
     }
 
-    async fn apply(&self, key: &Key, entry: &Entry, expires_at_seconds: u64) -> Result<Applied, StoreError> {
-        self.run(Call::Apply(key.clone()), self.inner.apply(key, entry, expires_at_seconds)).await
+    async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
+        self.run(Call::Apply(key.clone()), self.inner.apply(key, entry, keep)).await
     }
 
     async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {

@@ -16,7 +16,7 @@ use std::future::Future;
 
 use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Entry, Head};
+use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
@@ -46,13 +46,15 @@ pub enum Committed {
     Before(Box<CommitRecord>),
 }
 
-/// How an apply ended. Both are success (R-COMMIT-5).
+/// How an apply ended. The first two are success (R-COMMIT-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
     /// The head moved.
     Moved,
     /// The head was at this version already, or at a newer one.
     NotNewer,
+    /// Nothing happened: the version before was to be left to a record that may be gone too soon. Keep it inline.
+    RecordExpires,
 }
 
 /// How an attempt to take a claim ended.
@@ -84,6 +86,13 @@ pub trait Store: Send + Sync + 'static {
     /// snapshot of one item; the set of them is not. One round trip up to 100 keys.
     fn heads(&self, keys: &BTreeSet<Key>) -> impl Future<Output = Result<BTreeMap<Key, Head>, StoreError>> + Send;
 
+    /// As [`Self::heads`], and strongly consistent however the store was told to read: every move that was answered before
+    /// this call is in the answer.
+    fn latest_heads(
+        &self,
+        keys: &BTreeSet<Key>,
+    ) -> impl Future<Output = Result<BTreeMap<Key, Head>, StoreError>> + Send;
+
     /// The commit records of `transactions`, complete with what overflowed into chunks; one entry a transaction, `None`
     /// where there is no record. Always strongly consistent.
     fn records(
@@ -95,14 +104,9 @@ pub trait Store: Send + Sync + 'static {
     /// and everything it names are durable (R-COMMIT-1).
     fn commit(&self, record: &CommitRecord) -> impl Future<Output = Result<Committed, StoreError>> + Send;
 
-    /// Moves the head of `key` to `entry` if that is newer (R-COMMIT-5). A deleted key's head may be forgotten after
-    /// `tombstone_expires_at_seconds` (since the epoch).
-    fn apply(
-        &self,
-        key: &Key,
-        entry: &Entry,
-        tombstone_expires_at_seconds: u64,
-    ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+    /// Moves the head of `key` to `entry` if that is newer (R-COMMIT-5), and does with the version before it as it is told. A
+    /// deleted key's head may be forgotten after [`Entry::tombstone_expires_at_seconds`].
+    fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> impl Future<Output = Result<Applied, StoreError>> + Send;
 
     /// Takes the claim on a transaction, if nobody holds it: there is none, it was released, it expired before
     /// `now_seconds` (since the epoch), or it is this owner's already. Says nothing about commit records.

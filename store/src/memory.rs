@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Entry, Head};
+use aft_protocol::head::{Entry, Head, Keep, Move};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
@@ -71,6 +71,10 @@ impl Store for Memory {
         Ok(keys.iter().map(|key| (key.clone(), self.head_of(key))).collect())
     }
 
+    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.heads(keys).await
+    }
+
     async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
         let tables = self.tables();
         Ok(transactions.iter().map(|id| (*id, tables.records.get(id).cloned())).collect())
@@ -87,15 +91,16 @@ impl Store for Memory {
         }
     }
 
-    async fn apply(&self, key: &Key, entry: &Entry, _expires_at_seconds: u64) -> Result<Applied, StoreError> {
+    async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
         let mut tables = self.tables();
         let head = tables.heads.get(key).cloned().unwrap_or_else(Head::absent);
-        match head.moved_to(entry.clone()) {
-            Some(moved) => {
-                tables.heads.insert(key.clone(), moved);
+        match head.moved_to(entry.clone(), keep) {
+            Move::To(moved) => {
+                tables.heads.insert(key.clone(), *moved);
                 Ok(Applied::Moved)
             }
-            None => Ok(Applied::NotNewer),
+            Move::NotNewer => Ok(Applied::NotNewer),
+            Move::RecordExpires => Ok(Applied::RecordExpires),
         }
     }
 

@@ -201,7 +201,11 @@ fn lay_out(directory: &Path) -> io::Result<()> {
 }
 
 /// A release build, which no dependency of this crate makes.
-pub(crate) fn layer_binary(name: &str) -> PathBuf {
+///
+/// # Panics
+/// If it has not been made.
+#[must_use]
+pub fn layer_binary(name: &str) -> PathBuf {
     let path = repository().join("target/release").join(name);
     assert!(path.is_file(), "{} is missing: make layer-binaries", path.display());
     path

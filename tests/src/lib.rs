@@ -5,6 +5,7 @@
 //! | [`clients`] | AWS's own runtime clients, with the shim and without it |
 //! | [`dynamodb_local`] | AWS's own DynamoDB for tests |
 //! | [`emulator`] | AWS's own Lambda emulator, with the layer in it |
+//! | [`growth`] | how large the tables get, for `docs/tables.md` |
 //! | [`local`] | the local host, with the layer in it and proxies around it |
 //! | [`store`] | the store of a test |
 //! | [`sqs`] | a queue that delivers at least once |
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub mod clients;
 pub mod dynamodb_local;
 pub mod emulator;
+pub mod growth;
 pub mod local;
 pub mod matrix;
 pub mod sqs;

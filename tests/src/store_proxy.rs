@@ -2,8 +2,10 @@
 //! engine gets it (it has no effect), or after the engine has answered (it has its effect, and nobody knows).
 //!
 //! A test sets one trap. What falls into it waits until the test decides, and so the test acts at exactly that instant.
+//!
+//! It also asks the engine what each request consumed ([`StoreProxy::consumed`]), which the store itself does not.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1 as client;
+use hyper::header::CONTENT_LENGTH;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -100,8 +103,11 @@ struct Trap {
 struct State {
     trap: Option<Trap>,
     away: bool,
-    /// What was answered and passed on.
-    done: Vec<StoreRequest>,
+    /// What was answered and passed on, and the capacity units that it consumed, if the engine says so: it does not for a
+    /// write that it refused.
+    done: Vec<(StoreRequest, Option<f64>)>,
+    /// Each operation that arrived, and its table.
+    operations: BTreeSet<(String, String)>,
 }
 
 impl State {
@@ -170,7 +176,7 @@ impl StoreProxy {
     /// # Panics
     /// If that does not happen.
     pub async fn done(&self, wanted: &StoreRequest) {
-        self.until("a request of the store", |state| state.done.contains(wanted)).await;
+        self.until("a request of the store", |state| state.done.iter().any(|(request, _)| request == wanted)).await;
     }
 
     /// Decides: the first requests in the trap get these verdicts, one each, and all others pass.
@@ -190,7 +196,24 @@ impl StoreProxy {
     /// How many requests of this kind were answered and passed on.
     #[must_use]
     pub fn count(&self, wanted: &StoreRequest) -> usize {
-        self.state.borrow().done.iter().filter(|request| *request == wanted).count()
+        self.state.borrow().done.iter().filter(|(request, _)| request == wanted).count()
+    }
+
+    /// Every request that was answered and passed on, with the capacity units that it consumed, in order; forgets them.
+    #[must_use]
+    pub fn consumed(&self) -> Vec<(StoreRequest, Option<f64>)> {
+        let mut done = Vec::new();
+        self.state.send_if_modified(|state| {
+            done = std::mem::take(&mut state.done);
+            false
+        });
+        done
+    }
+
+    /// Each operation that was sent so far, and its table.
+    #[must_use]
+    pub fn operations(&self) -> BTreeSet<(String, String)> {
+        self.state.borrow().operations.clone()
     }
 
     async fn until(&self, what: &str, reached: impl FnMut(&State) -> bool) {
@@ -237,14 +260,21 @@ impl Proxied {
         let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
         let operation = head.headers.get("x-amz-target").and_then(|name| name.to_str().ok()).unwrap_or_default();
         let known = StoreRequest::of(operation, &body);
+        for table in tables(&body) {
+            let name = operation.rsplit('.').next().unwrap_or_default().to_owned();
+            self.state.send_modify(|state| {
+                state.operations.insert((name, table));
+            });
+        }
         if let Some(refused) = refusal(self.verdict(&known, Point::Arrived).await)? {
             return Ok(refused);
         }
-        let answer = self.forward(Request::from_parts(head, Full::new(body))).await.map_err(|_| Broken)?;
+        let request = Request::from_parts(head, Full::new(asking_what_it_consumes(&body)));
+        let (answer, consumed) = self.forward(request).await.map_err(|_| Broken)?;
         if let Some(refused) = refusal(self.verdict(&known, Point::Answered).await)? {
             return Ok(refused);
         }
-        self.state.send_modify(|state| state.done.push(known));
+        self.state.send_modify(|state| state.done.push((known, consumed)));
         Ok(answer)
     }
 
@@ -266,12 +296,49 @@ impl Proxied {
         }
     }
 
-    async fn forward(&self, request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    async fn forward(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(Response<Full<Bytes>>, Option<f64>), hyper::Error> {
+        // It has another length now, which hyper knows; and engines on this machine do not check signatures.
+        request.headers_mut().remove(CONTENT_LENGTH);
         let stream = TcpStream::connect(self.engine).await.expect("the engine listens");
         let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let (head, body) = sender.send_request(request).await?.into_parts();
-        Ok(Response::from_parts(head, Full::new(body.collect().await?.to_bytes())))
+        let body = body.collect().await?.to_bytes();
+        let consumed = consumed(&body);
+        Ok((Response::from_parts(head, Full::new(body)), consumed))
+    }
+}
+
+/// The request, with the wish to be told what it consumes.
+fn asking_what_it_consumes(body: &Bytes) -> Bytes {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(mut fields)) => {
+            fields.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
+            Value::Object(fields).to_string().into()
+        }
+        Ok(_) | Err(_) => body.clone(),
+    }
+}
+
+fn consumed(body: &[u8]) -> Option<f64> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let units = |table: &Value| table["CapacityUnits"].as_f64();
+    match &answer["ConsumedCapacity"] {
+        Value::Array(tables) => tables.iter().map(units).sum(),
+        table => units(table),
+    }
+}
+
+/// The tables that a request is about.
+fn tables(body: &[u8]) -> Vec<String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    match (body["TableName"].as_str(), body["RequestItems"].as_object()) {
+        (Some(table), _) => vec![table.to_owned()],
+        (None, Some(tables)) => tables.keys().cloned().collect(),
+        (None, None) => Vec::new(),
     }
 }
 

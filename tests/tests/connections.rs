@@ -63,6 +63,9 @@ impl World {
             memoize_always: false,
             retention_seconds: 3_600,
             refuse_in_progress: false,
+            write_look_up: true,
+            reads_strongly: true,
+            cache_bytes: 0,
         };
         let store = DynamoDb::new(&tables(&format!("http://{}", wire.address())));
         let session = Session::new(store, behaviour, sources);

@@ -1,11 +1,14 @@
 //! Every way in which a runtime's process can end, under the layer as it is shipped: the transaction happens once, and Lambda
-//! never notices, because the shim lives on.
+//! never notices, because the shim lives on. And the extension's death in the middle of a commit, which Lambda does notice: it
+//! starts the sandbox again in place.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use aft_cli::Victim;
+use aft_tests::store_proxy::{Point, StoreRequest};
 use aft_tests::witness::{Report, Rule};
 use aft_tests::world::{FIRST, Setup, World, error_type, wrote};
 use serde_json::json;
@@ -152,6 +155,52 @@ async fn a_runtime_that_runs_out_of_memory_is_run_again() {
     assert_eq!(world.processes(), before, "the sandbox was not reset");
     drop(limit);
     world.stop().await;
+}
+
+/// R-FM-4: the extension is killed between the record and the last head. Nobody sends the request again, nobody reads its
+/// keys: the extension that Lambda starts in its place finishes the transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_that_dies_in_a_commit_finishes_it_when_it_is_started_again() {
+    type Catches = fn(&StoreRequest) -> bool;
+    let moves_b: Catches = |request| *request == StoreRequest::Head("b".to_owned());
+    let is_record: Catches = |request| *request == StoreRequest::Record;
+    let moves: Catches = |request| matches!(request, StoreRequest::Head(_));
+    for (catches, point, records, moved) in [
+        (is_record, Point::Arrived, 0, 0),
+        (is_record, Point::Answered, 1, 0),
+        (moves, Point::Arrived, 1, 0),
+        (moves_b, Point::Arrived, 1, 1),
+        (moves_b, Point::Answered, 1, 2),
+    ] {
+        let world = world().await;
+        world.proxy.trap(catches, point);
+        let caller = world.invoking(FIRST, REQUEST, &json!({ "do": "write" }));
+        world.proxy.caught(1).await;
+        if moved > 0 {
+            world.proxy.done(&StoreRequest::Head("a".to_owned())).await;
+        }
+        world.kill(Victim::Extensions);
+        assert!(!caller.await.unwrap().succeeded());
+        world.settled().await;
+        // What was on its way when the extension died never arrives.
+        world.proxy.decide(&[]);
+        let old = Some(world.old.clone());
+        let left = world.stored().await;
+        assert_eq!((left.records, left.heads.iter().filter(|head| **head != old).count()), (records, moved));
+
+        let read = || ["a", "b"].map(|key| world.proxy.count(&StoreRequest::Read(key.to_owned())));
+        let before = read();
+        let unrelated = world.invoke(FIRST, "another-request", &json!({ "do": "read", "keys": ["c", "d"] })).await;
+        assert!(unrelated.succeeded(), "{unrelated:?}\n{}", world.log());
+        world.settled().await;
+        let stored = world.stored().await;
+        assert_eq!(stored.records, records, "nothing is made up");
+        assert_eq!(stored.heads[0], stored.heads[1], "{records} {moved}\n{}", world.log());
+        assert_eq!(stored.heads[0] == old, records == 0, "committed is visible\n{}", world.log());
+        assert_eq!(world.witness.runs(FIRST, REQUEST), 1);
+        assert_eq!(read(), before, "nobody has read these keys");
+        world.stop().await;
+    }
 }
 
 const LIMIT_BYTES: u64 = 64 * 1_024 * 1_024;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aft_protocol::wire::{ErrorCode, route};
 use aft_protocol::{limits, settings};
+use aft_tests::growth::{Example, Growth, price, rounded, whole};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -56,13 +57,16 @@ fn every_error_code_has_a_page_and_every_page_a_code() {
 #[test]
 fn every_limit_is_documented_as_it_is() {
     let text = read("docs/limits.md");
-    for (name, value) in [
+    let listed = [
         ("KEY_BYTES", limits::KEY_BYTES),
         ("VALUE_BYTES", limits::VALUE_BYTES),
         ("CONTENT_TYPE_BYTES", limits::CONTENT_TYPE_BYTES),
         ("TRANSACTION_BYTES", limits::TRANSACTION_BYTES),
         ("TRANSACTION_KEYS", limits::TRANSACTION_KEYS),
         ("SANDBOX_BYTES", limits::SANDBOX_BYTES),
+        ("READ_SET_BYTES", limits::READ_SET_BYTES),
+        ("SANDBOX_READ_SET_BYTES", limits::SANDBOX_READ_SET_BYTES),
+        ("STALENESS_SECONDS", usize::try_from(limits::STALENESS_SECONDS).unwrap()),
         ("OPEN_TRANSACTIONS", limits::OPEN_TRANSACTIONS),
         ("TRANSACTION_KEY_BYTES", limits::TRANSACTION_KEY_BYTES),
         ("SCOPE_BYTES", limits::SCOPE_BYTES),
@@ -72,15 +76,19 @@ fn every_limit_is_documented_as_it_is() {
         ("RESPONSE_BYTES", limits::RESPONSE_BYTES),
         ("ORIGIN_BYTES", limits::ORIGIN_BYTES),
         ("COWRITTEN_BYTES", limits::COWRITTEN_BYTES),
+        ("COWRITTEN_FREE_BYTES", limits::COWRITTEN_FREE_BYTES),
+        ("RECORD_NEEDED_SECONDS", limits::RECORD_NEEDED_SECONDS as usize),
+        ("TOMBSTONE_SECONDS", limits::TOMBSTONE_SECONDS as usize),
         ("RECORD_ITEM_BYTES", limits::RECORD_ITEM_BYTES),
-    ] {
+    ];
+    for (name, value) in listed {
         let row = text.lines().find(|line| line.contains(&format!("`{name}`")));
         let row = row.unwrap_or_else(|| panic!("{name} is not documented"));
         let number = row.split('|').nth(2).unwrap().trim().split(' ').next().unwrap().replace(',', "");
         assert_eq!(number, value.to_string(), "{name}");
     }
     let constants = read("protocol/src/limits.rs").matches("pub const ").count();
-    assert_eq!(constants, 16, "a limit was added: document and list it here");
+    assert_eq!(constants, listed.len(), "a limit was added: document and list it here");
 }
 
 /// Every rule that the protocol document promises is cited by a test; what is not built yet says so.
@@ -96,6 +104,7 @@ fn every_rule_is_cited_by_the_code() {
     let mut tests = String::new();
     for file in [
         "extension/tests/commit_rules.rs",
+        "extension/tests/journal_rules.rs",
         "extension/tests/read_rules.rs",
         "protocol/src/atomic_read/tests.rs",
         "protocol/src/attempt.rs",
@@ -156,7 +165,7 @@ fn sources() -> String {
 #[test]
 fn every_test_that_the_documents_name_exists() {
     let sources = sources();
-    for document in ["docs/failure-modes.md", "docs/limits.md", "docs/platforms.md"] {
+    for document in ["docs/failure-modes.md", "docs/iam.md", "docs/limits.md", "docs/platforms.md", "docs/tables.md"] {
         let text = read(document);
         let quoted = text.split('`').skip(1).step_by(2);
         let tests: Vec<_> = quoted
@@ -180,5 +189,55 @@ fn every_error_type_that_callers_see_is_documented() {
     assert!(types.len() > 12, "{types:?}");
     for name in types {
         assert!(document.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+/// The table in `docs/tables.md` on retention, size and price is computed here, and nowhere else.
+#[test]
+fn the_growth_of_the_tables_is_as_computed() {
+    const HOUR: u64 = 3_600;
+    const DAY: u64 = 24 * HOUR;
+    let example = Example::DOCUMENTED;
+    let mut expected = Vec::new();
+    for per_second in [1, 1_000, 100_000] {
+        for (retention_seconds, name) in [(7 * DAY, "7 days"), (HOUR, "1 hour")] {
+            let growth = |lag_seconds| Growth { per_second, retention_seconds, lag_seconds, example };
+            let (prompt, late) = (growth(0), growth(2 * DAY));
+            expected.push(vec![
+                whole(per_second),
+                name.to_owned(),
+                rounded(prompt.gigabytes()),
+                rounded(late.gigabytes()),
+                format!("${} to ${}", rounded(prompt.storage_dollars()), rounded(late.storage_dollars())),
+                whole(prompt.record_units() + prompt.head_units()),
+                format!("${}", rounded(prompt.write_dollars())),
+            ]);
+        }
+    }
+    let text = read("docs/tables.md");
+    let (_, section) = text.split_once("\n## Retention and size\n").unwrap();
+    let documented = rows(section, |cell| expected.iter().any(|row| row[0] == cell));
+    assert_eq!(
+        documented,
+        expected,
+        "{}",
+        expected.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect::<String>()
+    );
+    let nothing = Example { keys: 0, origin: 0, response: 0, content_type: 0, ..example };
+    let empty = Example { keys: 1, key: 0, value: 0, ..nothing };
+    let bytes = example.record_bytes();
+    for fact in [
+        format!("{} + origin", nothing.record_bytes()),
+        format!("for each key: {} + key", empty.record_bytes() - nothing.record_bytes()),
+        format!("{bytes} bytes"),
+        format!("{} bytes of storage", bytes + 100),
+    ] {
+        assert!(section.contains(&fact), "{fact}");
+    }
+    for (name, price) in [("write request units", price::WRITES), ("GB-month", price::STORAGE)] {
+        assert!(
+            section.lines().any(|line| line.contains(name) && line.contains(&format!("${price}"))),
+            "{name} {price}"
+        );
     }
 }

@@ -1,17 +1,29 @@
 //! Tables that are not as they must be: the probe says so in one line, and items of other programs are never lost.
+#![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aft_cli::embedded::{Embedded, Storage};
-use aft_protocol::head::{Cowritten, Entry};
-use aft_protocol::id::TransactionId;
+use aft_protocol::head::{Entry, Keep};
+use aft_protocol::id::{Fingerprint, Nonce, SandboxId, TransactionId};
 use aft_protocol::key::Key;
+use aft_protocol::record::{CommitRecord, Response};
+use aft_protocol::value::{ContentType, Value};
 use aft_protocol::version::{Timestamp, Version};
 use aft_store::dynamodb::{Config, DynamoDb, ReadConsistency};
-use aft_store::{ErrorKind, Store};
+use aft_store::retry::Patience;
+use aft_store::{ErrorKind, Store, roll_forward};
+use aft_tests::growth::Example;
 use aft_tests::store;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+const NOW_SECONDS: u64 = 1_790_000_000;
 
 fn store(engine: &Embedded, data_table: &str, transaction_table: &str) -> DynamoDb {
     let config = store::config(&engine.endpoint(), data_table, transaction_table);
@@ -80,15 +92,15 @@ async fn a_file_keeps_the_tables() {
     let directory = std::env::temp_dir().join(format!("aft-tables-{}", std::process::id()));
     let storage = Storage::File(directory.join("new").join("aft.sqlite"));
     let key = Key::new("a").unwrap();
-    let entry = Entry { version: version(1), value: None, cowritten: Cowritten::none() };
+    let entry = Entry { version: version(1), ..Entry::absent() };
     for _ in 0..2 {
         let engine = Embedded::start(storage.clone()).await.unwrap();
         let store = store(&engine, "orders", "orders-transactions");
         store.create_tables().await.unwrap();
-        store.apply(&key, &entry, 4_102_444_800).await.unwrap();
+        store.apply(&key, &entry, Keep::Inline).await.unwrap();
         let heads = store.heads(&BTreeSet::from([key.clone()])).await.unwrap();
         assert_eq!(heads[&key].current, entry);
-        assert!(heads[&key].previous.version.is_zero(), "the second start found the first one's head");
+        assert!(heads[&key].previous.version().is_zero(), "the second start found the first one's head");
         engine.stop().await.unwrap();
     }
     std::fs::remove_dir_all(directory).unwrap();
@@ -104,9 +116,9 @@ async fn an_item_that_another_program_wrote_is_neither_read_nor_overwritten() {
     request(&engine, "PutItem", put).await;
 
     let key = Key::new("a").unwrap();
-    let entry = Entry { version: version(1), value: None, cowritten: Cowritten::none() };
+    let entry = Entry { version: version(1), ..Entry::absent() };
     let read = store.heads(&BTreeSet::from([key.clone()])).await.unwrap_err();
-    let written = store.apply(&key, &entry, 4_102_444_800).await.unwrap_err();
+    let written = store.apply(&key, &entry, Keep::Inline).await.unwrap_err();
     for error in [read, written] {
         assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
         assert!(error.to_string().contains("item \"a\": it has no version"), "{error}");
@@ -123,15 +135,129 @@ async fn attributes_that_another_program_added_stay() {
     let store = store(&engine, "orders", "orders-transactions");
     store.create_tables().await.unwrap();
     let key = Key::new("a").unwrap();
-    let entry = |micros| Entry { version: version(micros), value: None, cowritten: Cowritten::none() };
-    store.apply(&key, &entry(1), 4_102_444_800).await.unwrap();
+    let entry = |micros| Entry { version: version(micros), ..Entry::absent() };
+    store.apply(&key, &entry(1), Keep::Inline).await.unwrap();
     let update = r#"{"TableName":"orders","Key":{"k":{"S":"a"}},"UpdateExpression":"SET note = :n",
         "ExpressionAttributeValues":{":n":{"S":"theirs"}}}"#;
     request(&engine, "UpdateItem", update).await;
-    store.apply(&key, &entry(2), 4_102_444_800).await.unwrap();
+    store.apply(&key, &entry(2), Keep::Inline).await.unwrap();
     assert_eq!(store.heads(&BTreeSet::from([key.clone()])).await.unwrap()[&key].current, entry(2));
     let left = request(&engine, "GetItem", r#"{"TableName":"orders","Key":{"k":{"S":"a"}}}"#).await;
     assert!(left.contains("theirs"), "{left}");
+    engine.stop().await.unwrap();
+}
+
+/// The order of a restore: heads of an earlier time, in the middle of a commit, and every record up to a later one. Rolling all
+/// records forward, in any order, gives the heads of the later time. (A sandbox's low-water mark is of the tables that were.)
+#[tokio::test]
+async fn records_of_a_later_time_make_restored_heads_whole() {
+    let engine = Embedded::start(Storage::Memory).await.unwrap();
+    let (live, restored) = (store(&engine, "live", "records"), store(&engine, "restored", "records"));
+    for store in [&live, &restored] {
+        store.create_tables().await.unwrap();
+    }
+    let keys: Vec<_> = (0..5).map(|number| Key::new(format!("k{number}")).unwrap()).collect();
+    let records: Vec<_> = (1..=12_u64)
+        .map(|number| {
+            let index = usize::try_from(number).unwrap();
+            let written = [&keys[index % 5], &keys[(2 * index + 1) % 5], &keys[(3 * index + 2) % 5]];
+            let value = Value::new(number.to_string(), ContentType::default()).unwrap();
+            let value = (number != 11).then_some(value);
+            CommitRecord {
+                version: Version::new(Timestamp::from_micros(number), TransactionId::from_bits(number.into())),
+                nonce: Nonce::from_bits(number.into()),
+                writes: written.map(|key| (key.clone(), value.clone())).into(),
+                response: Response { content_type: None, body: "ok".into() },
+                fingerprint: Fingerprint::of(b"{}"),
+                origin: String::new(),
+                sandbox: SandboxId::from_bits(1),
+                applied_through: Version::new(
+                    Timestamp::from_micros(number - 1),
+                    TransactionId::from_bits(number.into()),
+                ),
+                expires_at_seconds: 4_102_444_800,
+            }
+        })
+        .collect();
+    let patience = Patience { until: Instant::now() + Duration::from_secs(60), random: &|| 0 };
+    for record in &records {
+        live.commit(record).await.unwrap();
+        roll_forward(&live, record, &BTreeMap::new(), NOW_SECONDS, patience).await.unwrap();
+    }
+    for record in &records[..5] {
+        roll_forward(&restored, record, &BTreeMap::new(), NOW_SECONDS, patience).await.unwrap();
+    }
+    let mut half = records[5].clone();
+    half.writes.pop_last().unwrap();
+    roll_forward(&restored, &half, &BTreeMap::new(), NOW_SECONDS, patience).await.unwrap();
+
+    let transactions = records.iter().map(CommitRecord::transaction).collect();
+    for record in restored.records(&transactions).await.unwrap().into_values().rev().flatten() {
+        roll_forward(&restored, &record, &BTreeMap::new(), NOW_SECONDS, patience).await.unwrap();
+    }
+    let all = keys.iter().cloned().collect();
+    let (expected, found) = (live.heads(&all).await.unwrap(), restored.heads(&all).await.unwrap());
+    for key in keys {
+        let of = |heads: &BTreeMap<Key, aft_protocol::head::Head>| {
+            (heads[&key].current.version, heads[&key].current.value.clone())
+        };
+        assert_eq!(of(&found), of(&expected), "{key:?}");
+    }
+    engine.stop().await.unwrap();
+}
+
+/// The bytes of an attribute's value, by DynamoDB's rules ("Item sizes and formats").
+fn size_of(value: &serde_json::Value) -> u64 {
+    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+    let text = || value.as_str().unwrap();
+    let bytes = match kind.as_str() {
+        "S" => text().len(),
+        "B" => BASE64.decode(text()).unwrap().len(),
+        "N" => text().trim_end_matches('0').len().div_ceil(2) + 1,
+        "NULL" | "BOOL" => 1,
+        "M" => {
+            let members = value.as_object().unwrap();
+            return 3 + members.iter().map(|(name, value)| 1 + name.len() as u64 + size_of(value)).sum::<u64>();
+        }
+        "L" => return 3 + value.as_array().unwrap().iter().map(|value| 1 + size_of(value)).sum::<u64>(),
+        other => panic!("{other}"),
+    };
+    bytes as u64
+}
+
+/// What `docs/tables.md` computes with is what a record really has.
+#[tokio::test]
+async fn a_record_is_as_large_as_documented() {
+    let engine = Embedded::start(Storage::Memory).await.unwrap();
+    let store = store(&engine, "orders", "orders-transactions");
+    store.create_tables().await.unwrap();
+    let example = Example::DOCUMENTED;
+    let text = |length: u64| "x".repeat(usize::try_from(length).unwrap());
+    let content_type = ContentType::new(&text(example.content_type)).unwrap();
+    let value = Value::new(text(example.value), content_type).unwrap();
+    let key = |number| Key::new(format!("{number:0width$}", width = usize::try_from(example.key).unwrap())).unwrap();
+    let record = CommitRecord {
+        version: version(1),
+        nonce: Nonce::from_bits(1),
+        writes: (0..example.keys).map(|number| (key(number), Some(value.clone()))).collect(),
+        response: Response { content_type: Some(text(example.content_type)), body: text(example.response).into() },
+        fingerprint: Fingerprint::of(b"{}"),
+        origin: text(example.origin),
+        sandbox: SandboxId::from_bits(1),
+        applied_through: version(1),
+        expires_at_seconds: 4_102_444_801,
+    };
+    store.commit(&record).await.unwrap();
+    let place = json!({ "id": { "S": record.transaction().to_string() }, "part": { "S": "commit" } });
+    let get = json!({ "TableName": "orders-transactions", "Key": place });
+    let answer = request(&engine, "GetItem", &get.to_string()).await;
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let item = json!({ "M": serde_json::from_str::<serde_json::Value>(body).unwrap()["Item"] });
+    let attributes = item["M"].as_object().unwrap().len() as u64;
+    // An item is no map: its attributes have no bytes of their own.
+    let measured = size_of(&item) - 3 - attributes;
+    let documented = example.record_bytes();
+    assert!(measured.abs_diff(documented) <= 4, "measured {measured}, documented {documented}: {item}");
     engine.stop().await.unwrap();
 }
 

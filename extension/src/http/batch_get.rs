@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::reply::{self, Answer};
-use super::{Endpoint, request};
+use super::{Endpoint, freshness, request};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,12 +44,18 @@ struct Item {
 
 pub(super) async fn answer<S: Store>(endpoint: &Endpoint<S>, request: Request<Incoming>) -> Answer {
     let named = request::named(request.headers())?;
+    let freshness = freshness::of(request.headers());
     let wanted: Wanted = request::json(request, limits::BATCH_BODY_BYTES).await?;
     request::batch_size(wanted.keys.len())?;
     let keys: Vec<Key> = wanted.keys.iter().map(|text| request::checked_key(text)).collect::<Result<_, _>>()?;
-    let seen = endpoint.session.read(named, BTreeSet::from_iter(keys.iter().cloned())).await?;
-    let items = keys.iter().map(|key| item(key, seen.get(key))).collect();
-    Ok(reply::json(&Found { items }))
+    let asked = BTreeSet::from_iter(keys.iter().cloned());
+    let answers = endpoint.session.read_with(named, asked, freshness.unwrap_or_default()).await?;
+    let items = keys.iter().map(|key| item(key, answers.get(key).map(|answer| &answer.seen))).collect();
+    let mut reply = reply::json(&Found { items });
+    if freshness.is_some() {
+        freshness::label(&mut reply, answers.values().map(|answer| answer.source));
+    }
+    Ok(reply)
 }
 
 fn item(key: &Key, seen: Option<&Seen>) -> Item {

@@ -6,6 +6,7 @@
 //! | `guard.rs` | who may ask: host, token, no proxies |
 //! | `reply.rs` | answers, and errors as problem documents (RFC 9457) |
 //! | `request.rs` | what all routes read: keys, conditions, bodies with a limit |
+//! | `freshness.rs` | `Cache-Control` of reads, and what an answer says of the cache |
 //! | `get.rs` `put.rs` `delete.rs` `batch_get.rs` `batch_write.rs` | keys |
 //! | `transaction.rs` `abort.rs` | the invocation's transaction |
 //! | `transactions/` | explicit transactions |
@@ -15,6 +16,7 @@ mod abort;
 mod batch_get;
 mod batch_write;
 mod delete;
+mod freshness;
 mod get;
 mod guard;
 mod health;

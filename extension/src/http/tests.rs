@@ -2,23 +2,28 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, Scope, TransactionId};
 use aft_protocol::limits;
+use aft_protocol::record::Response;
 use aft_protocol::version::Timestamp;
 use aft_protocol::wire::{Begin, ErrorCode, Problem, route};
 use aft_store::memory::Memory;
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Endpoint, Token, openapi};
-use crate::session::{Ack, Behaviour, DuplicateCheck, Session};
+use crate::session::{Ack, Behaviour, CommitResult, DuplicateCheck, Session};
 use crate::sources::Sources;
 
 pub(super) struct World {
     address: SocketAddr,
     session: Session<Memory>,
     token: String,
+    /// The wall clock, in microseconds.
+    pub(super) now: Arc<AtomicU64>,
 }
 
 pub(super) struct Answer {
@@ -32,7 +37,7 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
@@ -57,12 +62,18 @@ impl World {
             ack: Ack::Visible,
             memoize_always: false,
             retention_seconds: 3_600,
+            reads_strongly: true,
+            write_look_up: true,
+            cache_bytes: 1_000_000,
             refuse_in_progress: false,
         };
-        let sources = Sources { now: Arc::new(|| Timestamp::from_micros(1_000_000)), random: Arc::new(|| 7) };
+        let now = Arc::new(AtomicU64::new(1_000_000));
+        let clock = Arc::clone(&now);
+        let wall_clock = Arc::new(move || Timestamp::from_micros(clock.load(Ordering::Relaxed)));
+        let sources = Sources { now: wall_clock, random: Arc::new(|| 7) };
         let session = Session::new(Memory::new(), behaviour, sources);
         let token = Token::from_random(42);
-        let world = Self { address, session: session.clone(), token: token.reveal().to_owned() };
+        let world = Self { address, session: session.clone(), token: token.reveal().to_owned(), now };
         tokio::spawn(Endpoint::new(session, address, Some(token), Scope::new("test")).serve(listener));
         world
     }
@@ -70,16 +81,29 @@ impl World {
     /// With an open transaction.
     pub(super) async fn open() -> Self {
         let world = Self::new().await;
+        world.deliver(1).await;
+        world
+    }
+
+    async fn deliver(&self, transaction: u128) {
         let begin = Begin {
-            request: RequestId::new("r-1"),
-            transaction: TransactionId::from_bits(1),
+            request: RequestId::new(format!("r-{transaction}")),
+            transaction: TransactionId::from_bits(transaction),
             attempt: AttemptNumber::FIRST,
             fingerprint: Fingerprint::of(b"{}"),
-            origin: "test/r-1".to_owned(),
+            origin: format!("test/r-{transaction}"),
             deadline_ms: 60_000,
         };
-        world.session.begin(begin).await.unwrap();
-        world
+        self.session.begin(begin).await.unwrap();
+    }
+
+    /// Commits the open transaction, and the next one is delivered.
+    pub(super) async fn next(&self, transaction: u128) {
+        let open = self.session.open_transaction().unwrap();
+        let response = Response { content_type: None, body: Bytes::new() };
+        let result = self.session.commit(open, AttemptNumber::FIRST, response).await.unwrap();
+        assert_eq!(result, CommitResult::Committed);
+        self.deliver(transaction).await;
     }
 
     async fn raw(&self, request: &[u8]) -> Answer {
@@ -212,8 +236,9 @@ async fn the_transaction_can_be_looked_at_and_aborted() {
     let document: serde_json::Value = serde_json::from_slice(&world.get(route::TRANSACTION).await.body).unwrap();
     assert_eq!(document["transaction"], TransactionId::from_bits(1).to_string());
     assert_eq!(document["isolation"], "read-atomic");
-    let counts = ["attempt", "reads", "writes", "bufferedBytes"].map(|name| document[name].as_u64().unwrap());
-    assert_eq!(counts, [1, 1, 1, 11]);
+    let counts =
+        ["attempt", "reads", "readBytes", "writes", "bufferedBytes"].map(|name| document[name].as_u64().unwrap());
+    assert_eq!(counts, [1, 1, 0, 1, 11]);
     assert!((1..=60_000).contains(&document["remainingMs"].as_u64().unwrap()));
 
     assert_eq!(world.send("POST", route::ABORT, "", b"").await.status, 204);

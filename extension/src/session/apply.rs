@@ -7,10 +7,13 @@
 //! is applied; and where nobody can say whether there is a last record, because the outcome of its write stayed unknown,
 //! the sandbox goes on under another name.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aft_protocol::head::Before;
 use aft_protocol::id::SandboxId;
+use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 use aft_protocol::version::Version;
 use aft_store::retry::out_of_time;
@@ -22,7 +25,7 @@ use super::Session;
 use super::retry::last_moment;
 
 /// How long an apply that no invocation waits for keeps trying.
-const UNATTENDED: Duration = Duration::from_secs(15 * 60);
+pub(super) const UNATTENDED: Duration = Duration::from_secs(15 * 60);
 
 /// Applies of this sandbox.
 pub(super) struct Applies {
@@ -97,10 +100,10 @@ impl Applies {
 }
 
 /// Counts an apply as pending for as long as it lives, whatever ends it.
-struct Pending(watch::Sender<usize>);
+pub(super) struct Pending(watch::Sender<usize>);
 
 impl Pending {
-    fn new(applies: &Applies) -> Self {
+    pub(super) fn new(applies: &Applies) -> Self {
         applies.pending.send_modify(|pending| *pending += 1);
         Self(applies.pending.clone())
     }
@@ -116,18 +119,22 @@ impl Drop for Pending {
 pub(super) type Progress = watch::Receiver<Option<Result<(), Arc<StoreError>>>>;
 
 impl<S: Store> Session<S> {
-    /// Starts applying a durable record, and returns at once.
-    pub(super) fn start_apply(&self, record: Arc<CommitRecord>) -> Progress {
+    /// Starts applying a durable record, given what is known of the heads before, and returns at once.
+    pub(super) fn start_apply(&self, record: Arc<CommitRecord>, before: BTreeMap<Key, Before>) -> Progress {
         let (done, progress) = watch::channel(None);
         let session = self.clone();
         self.inner.applies.own().starts(&record, &progress);
         // Counted before the task first runs: from here on the sandbox must not freeze.
         let pending = Pending::new(&self.inner.applies);
         tokio::spawn(async move {
-            let patience = session.patience(Instant::now() + UNATTENDED);
-            let result = roll_forward(&session.inner.store, &record, patience).await;
+            let result = session.apply(&record, &before).await;
+            // Also if it failed: some heads may have moved.
+            session.cache().forget(record.writes.keys());
             match &result {
-                Ok(()) => session.inner.applies.own().is_applied(&record),
+                Ok(()) => {
+                    session.inner.applies.own().is_applied(&record);
+                    session.inner.journal.settled(record.version);
+                }
                 Err(error) => tracing::error!(
                     transaction = %record.transaction(),
                     "committed, but not every write is visible yet: {error}; this is tried again before the next \
@@ -140,20 +147,29 @@ impl<S: Store> Session<S> {
         progress
     }
 
-    /// Waits until this sandbox's previous transaction is applied (R-FM-2), with one more try if that had failed.
+    /// Waits until this sandbox's previous transaction is applied (R-FM-2), with one more try if that had failed; and, before
+    /// the first commit, until that of an extension which died here has been seen to (R-FM-4).
     pub(super) async fn settle_previous(&self, deadline: Instant) -> Result<(), StoreError> {
+        self.recovered(deadline).await?;
         let last = self.inner.applies.own().unapplied.clone();
         let Some((record, progress)) = last else { return Ok(()) };
         match wait_for(progress.clone(), deadline).await {
             Ok(()) => Ok(()),
-            Err(_) if progress.borrow().is_some() => wait_for(self.start_apply(record), deadline).await,
+            Err(_) if progress.borrow().is_some() => {
+                wait_for(self.start_apply(record, BTreeMap::new()), deadline).await
+            }
             Err(out_of_time) => Err(out_of_time),
         }
     }
 
+    async fn apply(&self, record: &CommitRecord, before: &BTreeMap<Key, Before>) -> Result<(), StoreError> {
+        let patience = self.patience(Instant::now() + UNATTENDED);
+        roll_forward(&self.inner.store, record, before, self.now_seconds(), patience).await
+    }
+
     /// Applies a durable record and waits for it, but not past the deadline.
     pub(super) async fn finish_apply(&self, record: &CommitRecord, deadline: Instant) -> Result<(), StoreError> {
-        let progress = self.start_apply(Arc::new(record.clone()));
+        let progress = self.start_apply(Arc::new(record.clone()), BTreeMap::new());
         wait_for(progress, deadline).await
     }
 }

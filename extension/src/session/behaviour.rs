@@ -33,6 +33,12 @@ pub struct Behaviour {
     pub memoize_always: bool,
     /// `AFT_RETENTION_SECONDS`.
     pub retention_seconds: u64,
+    /// `AFT_READ=strong`: a head that was read is as new as can be.
+    pub reads_strongly: bool,
+    /// `AFT_WRITE_LOOK_UP`: heads of written keys that were not read are looked up before the commit (R-COMMIT-3).
+    pub write_look_up: bool,
+    /// `AFT_CACHE_BYTES`.
+    pub cache_bytes: usize,
     /// `AFT_IN_PROGRESS=refuse`: a duplicate does not run beside the first invocation.
     pub refuse_in_progress: bool,
 }

@@ -28,8 +28,7 @@ impl<S: Store> Session<S> {
         // The sandbox is in it because callers choose request IDs.
         let owner = ClaimOwner::new(format!("{} {}", begin.request, self.sandbox()));
         let claim = Claim::until(begin.transaction, owner, begin.deadline_ms);
-        let now_seconds = || self.inner.sources.now().as_micros() / 1_000_000;
-        let claimed = self.retrying(deadline, || self.inner.store.claim(&claim, now_seconds())).await?;
+        let claimed = self.retrying(deadline, || self.inner.store.claim(&claim, self.now_seconds())).await?;
         if claimed == Claimed::Now {
             let held = Held { request: begin.request.clone(), claim, deadline };
             self.state().claims.insert(begin.transaction, held);

@@ -2,7 +2,8 @@
 //!
 //! R-COMMIT-1: heads move only after the record is durable. R-COMMIT-2: at most one record; a loser answers with the
 //! winner's response. R-COMMIT-4: a write whose outcome is unknown is repeated with the same content, and never called
-//! failed. R-COMMIT-6: what is acknowledged is visible, or at least durable. R-FM-2: commits of one sandbox take turns.
+//! failed. R-COMMIT-6: what is acknowledged is visible, or at least durable. R-FM-2: commits of one sandbox take turns. R-COMMIT-3:
+//! the timestamp is taken when the heads of all written keys are known.
 
 use std::sync::Arc;
 
@@ -129,28 +130,37 @@ impl<S: Store> Session<S> {
             let detail = format!("this sandbox's {what}, so nothing was written: {error}");
             CommitResult::Failed(ErrorCode::StoreUnavailable, detail)
         };
+        if let Err(error) = open.known.complete(open.deadline).await {
+            return not_looked_up(&error);
+        }
         // R-FM-2: from here to the start of the apply, one at a time.
         let turn = tokio::time::timeout_at(last_moment(open.deadline), self.inner.turn.lock()).await;
         let Ok(turn) = turn else { return not_yet("other commits are not done yet", &out_of_time()) };
         if let Err(error) = self.settle_previous(open.deadline).await {
             return not_yet("previous transaction is not applied yet", &error);
         }
+        let before = open.known.before(&writes);
         let record = Arc::new(self.record(identity, writes, response));
+        // R-FM-4: who is started here after a death finds it.
+        self.inner.journal.note(record.sandbox, record.version);
         let applying = match self.write_record(&record, open.deadline).await {
             Err(failed) => {
                 if matches!(failed, CommitResult::Unknown(..)) {
                     // The record may be there, now or in a moment: it must stay the last one under this name.
                     self.inner.applies.go_on_as(SandboxId::from_bits(self.inner.sources.random()));
+                } else {
+                    self.inner.journal.settled(record.version);
                 }
                 return failed;
             }
             Ok(Recorded::Anothers(existing)) => {
+                self.inner.journal.settled(record.version);
                 drop(turn);
                 return self.answer_from(&existing, open).await;
             }
             Ok(Recorded::Mine) => {
                 self.outlived(record.transaction());
-                self.start_apply(record)
+                self.start_apply(record, before)
             }
         };
         drop(turn);
@@ -227,11 +237,21 @@ fn not_recorded(error: &StoreError, may_have_applied: bool) -> CommitResult {
         );
         return CommitResult::Unknown(ErrorCode::OutcomeUnknown, detail);
     }
-    let code = match error.kind() {
+    CommitResult::Failed(code_of(error.kind()), format!("nothing was written: {error}"))
+}
+
+/// R-COMMIT-3: without the heads of the written keys, the clock may be behind what they hold.
+fn not_looked_up(error: &StoreError) -> CommitResult {
+    let detail = format!("the heads of the written keys could not be looked up, so nothing was written: {error}");
+    CommitResult::Failed(code_of(error.kind()), detail)
+}
+
+/// Of a failure without an effect.
+fn code_of(kind: ErrorKind) -> ErrorCode {
+    match kind {
         ErrorKind::Unavailable | ErrorKind::Unknown => ErrorCode::StoreUnavailable,
         ErrorKind::Rejected | ErrorKind::Malformed => ErrorCode::StoreRejected,
-    };
-    CommitResult::Failed(code, format!("nothing was written: {error}"))
+    }
 }
 
 fn not_visible(error: &StoreError) -> CommitResult {

@@ -196,13 +196,9 @@ impl State {
         }
         let number = self.begun.map_or(AttemptNumber::FIRST, AttemptNumber::next);
         self.begun = Some(number);
-        let open = Arc::new(Open {
-            request: owner.request.clone(),
-            deadline: owner.deadline,
-            attempt: Attempt::new(Identity { number, ..identity.clone() }).into(),
-            look_up: None,
-            owner: Some(Arc::clone(owner)),
-        });
+        let attempt = Attempt::new(Identity { number, ..identity.clone() });
+        let open = Open::new(owner.request.clone(), owner.deadline, attempt, None, Some(Arc::clone(owner)));
+        let open = Arc::new(open);
         self.open.insert(identity.transaction, Arc::clone(&open));
         Ok(Some(open))
     }

@@ -19,9 +19,10 @@ impl<S: Store> Session<S> {
     }
 
     /// This sandbox was restored from a snapshot, as others may be: it becomes one of its own, and talks to the store over
-    /// connections of its own. Nothing was begun or committed before a snapshot; if anything was, it is aborted.
+    /// connections of its own; what the snapshot remembers of the store may be days old. Nothing was begun or committed before a snapshot; if anything was, it is aborted.
     pub fn restore(&self) {
         self.change(|state| state.close(|_| true));
+        self.cache().clear();
         self.inner.applies.go_on_as(SandboxId::from_bits(self.random()));
         self.inner.store.reconnect();
     }

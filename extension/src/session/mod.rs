@@ -6,26 +6,33 @@
 //! | `table.rs` | which attempts are open, and which one a request is about |
 //! | `look_up.rs` | the record of an earlier commit, and the answer from it |
 //! | `identity.rs` | which sandbox this is, and that it becomes another when it is restored from a snapshot |
-//! | `read.rs` | reads: one round trip, then commit records where the read rule asks for them |
+//! | `read.rs` | reads: the cache if it may be used, one round trip, then commit records where the read rule asks for them |
+//! | `fetch.rs` | heads on their way from the store, for reads and for writes |
+//! | `cache.rs` | heads that were fetched, for reads that allow some staleness |
 //! | `write.rs` | buffered writes and their preconditions |
 //! | `commit.rs` | the commit: record, then heads |
 //! | `explicit.rs` | explicit transactions: several within one invocation |
 //! | `claims.rs` | claims on transactions, if duplicates are to be refused while one runs |
 //! | `apply.rs` | moving heads to what a record says, and knowing which moves are pending |
+//! | `journal.rs` | what an extension that died here has left, and finishing it |
 //! | `sleep.rs` | new connections after a long sleep |
 //! | `retry.rs` | trying a store call again, with a deadline |
 //! | `behaviour.rs`, `error.rs` | settings; failures |
 //!
-//! Invariants: no lock but the commits' turn is held across an await; the table's lock comes before an attempt's. What an attempt has buffered is in that attempt only, until its record is
+//! Invariants: no lock but the commits' turn is held across an await; the table's lock comes before an attempt's, and that before the
+//! cache's. What an attempt has buffered is in that attempt only, until its record is
 //! durable (R-COMMIT-1). A transaction is committed only after this sandbox's previous one is applied (R-FM-2).
 
 mod apply;
 mod behaviour;
+mod cache;
 mod claims;
 mod commit;
 mod error;
 mod explicit;
+mod fetch;
 mod identity;
+mod journal;
 mod look_up;
 mod read;
 mod retry;
@@ -33,7 +40,7 @@ mod sleep;
 mod table;
 mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aft_protocol::attempt::{Attempt, Identity};
@@ -48,15 +55,19 @@ use tokio::time::Instant;
 
 use crate::sources::Sources;
 use apply::Applies;
+use cache::Cache;
 use error::refused;
 use explicit::Turn;
 use sleep::LastSeen;
 use table::{Open, State};
 
 pub use behaviour::{Ack, Behaviour, DuplicateCheck};
+pub use cache::CacheStatus;
 pub use commit::CommitResult;
 pub use error::SessionError;
 pub use explicit::{Explicit, Started};
+pub use journal::Journal;
+pub use read::{Answer, Freshness, Source, WhyFetched};
 pub use table::Named;
 pub use write::Precondition;
 
@@ -67,6 +78,8 @@ pub struct Status {
     pub identity: Identity,
     /// Keys read from the store.
     pub reads: usize,
+    /// Bytes of the values that are kept of them.
+    pub read_bytes: usize,
     /// Keys that would be written.
     pub writes: usize,
     /// Bytes in the write buffer.
@@ -104,11 +117,13 @@ struct Inner<S> {
     behaviour: Behaviour,
     sources: Sources,
     clock: Mutex<Clock>,
+    cache: Mutex<Cache>,
     state: Mutex<State>,
     /// Counts changes of `state` that somebody may wait for.
     changed: watch::Sender<u64>,
     turn: Turn,
     applies: Applies,
+    journal: Journal,
     last_seen: LastSeen,
 }
 
@@ -124,9 +139,15 @@ impl<S> Clone for Session<S> {
 }
 
 impl<S: Store> Session<S> {
-    /// A session without transactions.
+    /// A session without transactions, and without a journal.
     #[must_use]
     pub fn new(store: S, behaviour: Behaviour, sources: Sources) -> Self {
+        Self::with_journal(store, behaviour, sources, Journal::none())
+    }
+
+    /// A session without transactions. It commits only after [`Self::recover`], if the journal names anything.
+    #[must_use]
+    pub fn with_journal(store: S, behaviour: Behaviour, sources: Sources, journal: Journal) -> Self {
         let sandbox = SandboxId::from_bits(sources.random());
         let last_seen = LastSeen::new(sources.now());
         Self {
@@ -135,10 +156,12 @@ impl<S: Store> Session<S> {
                 behaviour,
                 sources,
                 clock: Mutex::default(),
+                cache: Mutex::new(Cache::new(behaviour.cache_bytes)),
                 state: Mutex::default(),
                 changed: watch::Sender::new(0),
                 turn: Turn::default(),
                 applies: Applies::new(sandbox),
+                journal,
                 last_seen,
             }),
         }
@@ -200,8 +223,7 @@ impl<S: Store> Session<S> {
             fingerprint: begin.fingerprint,
             origin: cut(begin.origin, limits::ORIGIN_BYTES),
         };
-        let attempt = Mutex::new(Attempt::new(identity));
-        let open = Arc::new(Open { request: begin.request, deadline, attempt, look_up, owner: None });
+        let open = Arc::new(Open::new(begin.request, deadline, Attempt::new(identity), look_up, None));
         let earlier = self.change(|state| state.open.insert(transaction, open));
         if let Some(earlier) = earlier {
             earlier.attempt().close();
@@ -265,6 +287,7 @@ impl<S: Store> Session<S> {
         Ok(Status {
             identity: attempt.identity().clone(),
             reads: attempt.reads(),
+            read_bytes: attempt.read_bytes(),
             writes: attempt.writes(),
             buffered_bytes: attempt.buffered_bytes(),
             remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
@@ -307,6 +330,21 @@ impl<S: Store> Session<S> {
     #[must_use]
     pub fn shim_attached(&self) -> bool {
         self.state().shim.is_some()
+    }
+
+    /// How the cache of heads is doing.
+    #[must_use]
+    pub fn cache_status(&self) -> CacheStatus {
+        self.cache().status()
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.inner.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The wall clock, in seconds since the epoch.
+    fn now_seconds(&self) -> u64 {
+        self.inner.sources.now().as_micros() / 1_000_000
     }
 
     fn observe(&self, version: Version) {

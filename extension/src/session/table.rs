@@ -1,14 +1,17 @@
 //! Which attempts are open: the table, and who is meant by a request.
 
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aft_protocol::attempt::{Attempt, Phase};
 use aft_protocol::id::{AttemptNumber, RequestId, TransactionId};
 use aft_store::Store;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::claims::Held;
+use super::fetch::Known;
 use super::look_up::LookUp;
 use super::{Session, SessionError};
 
@@ -29,9 +32,31 @@ pub(super) struct Open {
     pub(super) look_up: Option<LookUp>,
     /// The attempt that an explicit transaction belongs to; `None`: this is the invocation's own.
     pub(super) owner: Option<Arc<Open>>,
+    pub(super) known: Arc<Known>,
+    /// What runs beside the handler for this attempt, and ends with it.
+    beside: Mutex<JoinSet<()>>,
 }
 
 impl Open {
+    /// An attempt that begins; `owner` as for the field.
+    pub(super) fn new(
+        request: RequestId,
+        deadline: Instant,
+        attempt: Attempt,
+        look_up: Option<LookUp>,
+        owner: Option<Arc<Open>>,
+    ) -> Self {
+        let (attempt, known, beside) = (Mutex::new(attempt), Arc::default(), Mutex::default());
+        Self { request, deadline, attempt, look_up, owner, known, beside }
+    }
+
+    /// Runs a task for as long as this attempt is there.
+    pub(super) fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
     pub(super) fn attempt(&self) -> MutexGuard<'_, Attempt> {
         self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use aft_protocol::attempt::{Attempt, Seen};
+use aft_protocol::attempt::Attempt;
 use aft_protocol::key::Key;
 use aft_protocol::limits;
 use aft_protocol::record::Writes;
 use aft_protocol::value::Value;
 use aft_store::Store;
 
-use super::{Named, Open, Session, SessionError, refused};
+use super::{Freshness, Named, Open, Session, SessionError, refused};
 
 /// What must hold of a key, as this transaction sees it, for a write to be buffered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,8 +26,7 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    fn check(&self, key: &Key, seen: Option<&Seen>) -> Result<(), SessionError> {
-        let current = seen.and_then(Seen::etag);
+    fn check(&self, key: &Key, current: Option<String>) -> Result<(), SessionError> {
         let failed = match (self, &current) {
             (Self::None, _) | (Self::Exists, Some(_)) | (Self::Absent, None) => return Ok(()),
             (Self::Matches(wanted), Some(current)) if wanted.contains(current) => return Ok(()),
@@ -68,7 +67,11 @@ impl<S: Store> Session<S> {
                 return Err(SessionError::BuffersFull { bytes });
             }
         }
-        attempt.write(writes).map_err(refused)
+        let keys = writes.keys().cloned().collect();
+        attempt.write(writes).map_err(refused)?;
+        // Under the attempt's lock: a commit that starts from here on knows of it.
+        self.look_up_written(open, keys);
+        Ok(())
     }
 
     /// Buffers one write if `precondition` holds of what this transaction sees. What it sees joins the read set.
@@ -86,11 +89,10 @@ impl<S: Store> Session<S> {
             return self.write(named, Writes::from([(key, value)]));
         }
         let open = self.find_undecided(named)?;
-        self.see(&open, BTreeSet::from([key.clone()])).await?;
+        self.see(&open, BTreeSet::from([key.clone()]), Freshness::default()).await?;
         // Under one lock: another request of this attempt may have written in between.
         self.buffer(&open, Writes::from([(key.clone(), value)]), |attempt| {
-            let seen = attempt.recall(&key).map_err(refused)?;
-            precondition.check(&key, seen.as_ref())
+            precondition.check(&key, attempt.etag(&key).map_err(refused)?)
         })
     }
 }

@@ -11,15 +11,17 @@
 pub mod ground;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use aft_extension::session::{Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Named, Session, SessionError};
+use aft_extension::session::{
+    Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Journal, Named, Session, SessionError,
+};
 use aft_extension::sources::Sources;
 use aft_protocol::atomic_read::Records;
 use aft_protocol::attempt::Seen;
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Entry, Head};
+use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
 use aft_protocol::key::Key;
 use aft_protocol::record::{CommitRecord, Response, Writes};
@@ -38,6 +40,10 @@ pub const BEHAVIOUR: Behaviour = Behaviour {
     ack: Ack::Visible,
     memoize_always: false,
     retention_seconds: 3_600,
+    reads_strongly: true,
+    // Off where it is not the point: most tests count calls.
+    write_look_up: false,
+    cache_bytes: 1_000_000,
     refuse_in_progress: false,
 };
 
@@ -66,18 +72,20 @@ impl Truth for Memory {
     }
 }
 
-/// A store that looks, whenever a record is written, whether R-FM-2 holds at that moment.
+/// A store that looks, whenever a record is written, whether R-FM-2 holds at that moment. Told to, it answers reads that
+/// may be stale as if nothing had ever been written.
 #[derive(Clone)]
 pub struct Watched<S, T> {
     store: S,
     truth: T,
     breaches: Breaches,
+    stale: Arc<AtomicBool>,
 }
 
 impl<S: Store, T: Truth> Watched<S, T> {
     /// `store`, which keeps what `truth` knows.
     pub fn new(store: S, truth: T, breaches: &Breaches) -> Self {
-        Self { store, truth, breaches: Arc::clone(breaches) }
+        Self { store, truth, breaches: Arc::clone(breaches), stale: Arc::default() }
     }
 }
 
@@ -95,7 +103,14 @@ impl<S: Store, T: Truth> Store for Watched<S, T> {
     }
 
     async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        if self.stale.load(Ordering::Relaxed) {
+            return Ok(keys.iter().map(|key| (key.clone(), Head::absent())).collect());
+        }
         self.store.heads(keys).await
+    }
+
+    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.store.latest_heads(keys).await
     }
 
     async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
@@ -116,8 +131,8 @@ impl<S: Store, T: Truth> Store for Watched<S, T> {
         self.store.commit(record).await
     }
 
-    async fn apply(&self, key: &Key, entry: &Entry, expires_at_seconds: u64) -> Result<Applied, StoreError> {
-        self.store.apply(key, entry, expires_at_seconds).await
+    async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
+        self.store.apply(key, entry, keep).await
     }
 
     async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {
@@ -131,9 +146,14 @@ impl<S: Store, T: Truth> Store for Watched<S, T> {
 
 pub struct Sandbox<S = Faulty<Watched<Memory, Memory>>> {
     pub session: Session<S>,
+    pub behaviour: Behaviour,
     /// Empty unless the store is this one's own.
     pub calls: Calls,
     pub breaches: Breaches,
+    /// Whether reads that may be stale are.
+    pub stale: Arc<AtomicBool>,
+    /// How far the wall clock is ahead, in microseconds.
+    pub skew_micros: Arc<AtomicI64>,
     start: Instant,
 }
 
@@ -186,14 +206,29 @@ impl Sandbox {
         skew_micros: i64,
         plan: impl Fn(&Call) -> Fault + Send + Sync + 'static,
     ) -> Self {
+        Self::journaling(start, store, seed, behaviour, skew_micros, Journal::none(), plan)
+    }
+
+    /// A sandbox with a journal, which must have recovered before it commits.
+    pub fn journaling(
+        start: Instant,
+        store: &Memory,
+        seed: u64,
+        behaviour: Behaviour,
+        skew_micros: i64,
+        journal: Journal,
+        plan: impl Fn(&Call) -> Fault + Send + Sync + 'static,
+    ) -> Self {
         let calls = Calls::default();
         let seen = Arc::clone(&calls);
         let breaches = Breaches::default();
-        let store = Faulty::new(Watched::new(store.clone(), store.clone(), &breaches), move |call: &Call| {
+        let watched = Watched::new(store.clone(), store.clone(), &breaches);
+        let stale = Arc::clone(&watched.stale);
+        let store = Faulty::new(watched, move |call: &Call| {
             seen.lock().unwrap().push(call.clone());
             plan(call)
         });
-        Self { calls, ..Self::over(start, store, breaches, seed, behaviour, skew_micros) }
+        Self { calls, stale, ..Self::over_with(start, store, breaches, seed, behaviour, skew_micros, journal) }
     }
 }
 
@@ -207,11 +242,24 @@ impl<S: Store> Sandbox<S> {
         behaviour: Behaviour,
         skew_micros: i64,
     ) -> Self {
-        let sources =
-            sources(Instant::now(), Arc::new(AtomicI64::new(skew_micros)), seed.wrapping_mul(0x1234_5678_9abc_def1));
-        let session = Session::new(store, behaviour, sources);
+        Self::over_with(start, store, breaches, seed, behaviour, skew_micros, Journal::none())
+    }
+
+    fn over_with(
+        start: Instant,
+        store: S,
+        breaches: Breaches,
+        seed: u64,
+        behaviour: Behaviour,
+        skew_micros: i64,
+        journal: Journal,
+    ) -> Self {
+        let skew_micros = Arc::new(AtomicI64::new(skew_micros));
+        let sources = sources(Instant::now(), Arc::clone(&skew_micros), seed.wrapping_mul(0x1234_5678_9abc_def1));
+        let session = Session::with_journal(store, behaviour, sources, journal);
         session.attach();
-        Self { session, calls: Calls::default(), breaches, start }
+        let (calls, stale) = (Calls::default(), Arc::default());
+        Self { session, behaviour, calls, breaches, stale, skew_micros, start }
     }
 
     pub async fn begin(&self, transaction: u128) -> Begun {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aft_protocol::head::{Cowritten, Entry, Head, OLDER};
+use aft_protocol::head::{Cowritten, Entry, Head, Keep, Move, OLDER, Previous};
 use aft_protocol::key::Key;
 use aft_protocol::limits;
 use aft_protocol::value::{ContentType, Value};
@@ -11,7 +11,7 @@ use aft_protocol::version::{Timestamp, Version};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-use super::{Fault, Outcome, Random, World, noise};
+use super::{EXPIRES_AT_SECONDS, Fault, Outcome, Random, World, moved, noise};
 use crate::{Applied, Store};
 
 /// The probe of a store that works says so.
@@ -43,7 +43,7 @@ pub async fn a_head_moves_forward_only<S: Store>(world: &World<S>) -> Outcome {
     ] {
         let entry = world.entry(number)?;
         assert_eq!(world.apply(&key, &entry).await?, applied, "version {number} over {expected:?}");
-        expected = expected.moved_to(entry).unwrap_or(expected);
+        expected = moved(expected, entry);
         assert_eq!(world.head(&key).await?, expected);
     }
     Ok(())
@@ -56,10 +56,39 @@ pub async fn a_head_keeps_its_history<S: Store>(world: &World<S>) -> Outcome {
     for number in 1..=OLDER as u64 + 3 {
         let entry = world.entry(number)?;
         assert_eq!(world.apply(&key, &entry).await?, Applied::Moved);
-        expected = expected.moved_to(entry).unwrap_or(expected);
+        expected = moved(expected, entry);
         assert_eq!(world.head(&key).await?, expected, "after version {number}");
     }
     assert!(!expected.reaches_birth(), "the register has overflowed");
+    Ok(())
+}
+
+/// The previous version is left to its record if that is there for long enough, at every place of the register; otherwise
+/// nothing happens, and the move that keeps it inline takes its turn.
+pub async fn a_previous_version_is_left_to_its_record_only_if_that_is_there<S: Store>(world: &World<S>) -> Outcome {
+    let key = world.key("a")?;
+    let mut expected = Head::absent();
+    let [enough, too_long] = [EXPIRES_AT_SECONDS - 1, EXPIRES_AT_SECONDS];
+    for (number, keep, applied) in [
+        (2, Keep::InRecord { until_seconds: u64::MAX >> 1 }, Applied::Moved),
+        (2, Keep::InRecord { until_seconds: enough }, Applied::NotNewer),
+        (1, Keep::InRecord { until_seconds: too_long }, Applied::NotNewer),
+        (3, Keep::InRecord { until_seconds: too_long }, Applied::RecordExpires),
+        (3, Keep::InRecord { until_seconds: enough }, Applied::Moved),
+        (4, Keep::Inline, Applied::Moved),
+        (5, Keep::InRecord { until_seconds: enough }, Applied::Moved),
+        (6, Keep::InRecord { until_seconds: enough }, Applied::Moved),
+        (7, Keep::Inline, Applied::Moved),
+    ] {
+        // Deleted and written again: a tombstone is left to its record like any value.
+        let value = world.entry(number)?.value.filter(|_| number != 5);
+        let entry = Entry { value, ..world.entry(number)? };
+        assert_eq!(world.store.apply(&key, &entry, keep).await?, applied, "version {number} over {expected:?}");
+        if let Move::To(head) = expected.moved_to(entry, keep) {
+            expected = *head;
+        }
+        assert_eq!(world.head(&key).await?, expected, "after version {number}");
+    }
     Ok(())
 }
 
@@ -70,7 +99,7 @@ pub async fn writes_that_arrive_out_of_order_end_at_the_newest<S: Store>(world: 
     for number in [3, 1, 5, 2, 4] {
         let entry = world.entry(number)?;
         world.apply(&key, &entry).await?;
-        expected = expected.clone().moved_to(entry).unwrap_or(expected);
+        expected = moved(expected, entry);
     }
     assert_eq!(world.head(&key).await?, expected);
     Ok(())
@@ -85,7 +114,7 @@ pub async fn versions_of_one_instant_are_ordered_by_transaction<S: Store>(world:
     versions.sort();
     let key = world.key("a")?;
     for version in &versions {
-        let entry = Entry { version: *version, value: None, cowritten: Cowritten::none() };
+        let entry = Entry { version: *version, value: None, ..world.entry(1)? };
         assert_eq!(world.apply(&key, &entry).await?, Applied::Moved, "{version}");
     }
     Ok(())
@@ -108,7 +137,10 @@ pub async fn a_deleted_key_keeps_a_tombstone<S: Store>(world: &World<S>) -> Outc
     let tombstone = Head { current: deleted.clone(), ..Head::absent() };
     assert_eq!(world.head(&key).await?, tombstone);
     assert_eq!(world.apply(&key, &world.entry(3)?).await?, Applied::Moved, "a deleted key can be written again");
-    assert_eq!(world.head(&key).await?, Head { current: world.entry(3)?, previous: deleted, ..Head::absent() });
+    assert_eq!(
+        world.head(&key).await?,
+        Head { current: world.entry(3)?, previous: Previous::Inline(deleted), ..Head::absent() }
+    );
     Ok(())
 }
 
@@ -126,7 +158,7 @@ pub async fn values_and_content_types_are_kept_byte_for_byte<S: Store>(world: &W
     for (number, value) in (1..).zip(values) {
         let entry = Entry { value: Some(value), ..world.entry(number)? };
         world.apply(&key, &entry).await?;
-        expected = expected.moved_to(entry).unwrap_or(expected);
+        expected = moved(expected, entry);
         assert_eq!(world.head(&key).await?, expected);
     }
     Ok(())
@@ -183,7 +215,7 @@ pub async fn cowritten_lists_are_kept<S: Store>(world: &World<S>) -> Outcome {
     for (number, cowritten) in (1..).zip(lists) {
         let entry = Entry { cowritten, ..world.entry(number)? };
         world.apply(&key, &entry).await?;
-        expected = expected.moved_to(entry).unwrap_or(expected);
+        expected = moved(expected, entry);
         assert_eq!(world.head(&key).await?, expected);
     }
     Ok(())
@@ -200,13 +232,13 @@ pub async fn concurrent_applies_end_at_the_newest<S: Store>(world: &World<S>) ->
         Ok::<_, Fault>((*number, world.apply(key, &entry).await?))
     });
     let applied = try_join_all(applies).await?;
-    let moved: BTreeSet<_> =
+    let moves: BTreeSet<_> =
         applied.iter().filter(|(_, applied)| *applied == Applied::Moved).map(|(n, _)| *n).collect();
-    assert!(moved.contains(&50), "the newest always moves the head");
+    assert!(moves.contains(&50), "the newest always moves the head");
     // Versions only ever went up, so the history is the moves in order.
     let mut expected = Head::absent();
-    for number in moved {
-        expected = expected.clone().moved_to(world.entry(number)?).unwrap_or(expected);
+    for number in moves {
+        expected = moved(expected, world.entry(number)?);
     }
     assert_eq!(world.head(key).await?, expected);
     Ok(())
@@ -253,13 +285,13 @@ pub async fn the_largest_head_fits<S: Store>(world: &World<S>) -> Outcome {
         let content_type = ContentType::new(&"c".repeat(limits::CONTENT_TYPE_BYTES))?;
         let value = Value::new(noise(limits::VALUE_BYTES, number), content_type)?;
         let version = world.version(number);
-        Ok::<_, Fault>(Entry { version, value: Some(value), cowritten: cowritten.clone() })
+        Ok::<_, Fault>(Entry { version, value: Some(value), cowritten: cowritten.clone(), ..world.entry(number)? })
     };
     let mut expected = Head::absent();
     for number in 1..=OLDER as u64 + 3 {
         let entry = largest(number)?;
         assert_eq!(world.apply(&key, &entry).await?, Applied::Moved);
-        expected = expected.moved_to(entry).unwrap_or(expected);
+        expected = moved(expected, entry);
     }
     assert!(world.head(&key).await? == expected, "the largest head is not kept whole");
     // The failed condition returns the whole item: that must fit, too.

@@ -18,7 +18,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
-use aft_protocol::head::{Cowritten, Entry, Head};
+use aft_protocol::head::{Cowritten, Entry, Head, Keep, Move};
 use aft_protocol::id::{Fingerprint, Nonce, RequestId, SandboxId, Scope, TransactionId};
 use aft_protocol::key::{InvalidKey, Key};
 use aft_protocol::record::{CommitRecord, Response, Writes};
@@ -51,6 +51,7 @@ macro_rules! conformance {
                 a_key_that_was_never_written_has_an_absent_head
                 a_head_moves_forward_only
                 a_head_keeps_its_history
+                a_previous_version_is_left_to_its_record_only_if_that_is_there
                 writes_that_arrive_out_of_order_end_at_the_newest
                 versions_of_one_instant_are_ordered_by_transaction
                 the_zero_version_is_never_applied
@@ -136,7 +137,8 @@ impl<S: Store> World<S> {
     /// What this case's transaction `number` writes to a key, and nothing else.
     fn entry(&self, number: u64) -> Result<Entry, ValueTooLarge> {
         let value = text(&format!("value {number}"))?;
-        Ok(Entry { version: self.version(number), value: Some(value), cowritten: Cowritten::none() })
+        let (version, record_expires_at_seconds) = (self.version(number), EXPIRES_AT_SECONDS);
+        Ok(Entry { version, value: Some(value), cowritten: Cowritten::none(), record_expires_at_seconds })
     }
 
     fn record(&self, number: u64, writes: Writes, body: impl Into<Bytes>) -> CommitRecord {
@@ -160,13 +162,21 @@ impl<S: Store> World<S> {
     }
 
     async fn apply(&self, key: &Key, entry: &Entry) -> Result<crate::Applied, StoreError> {
-        self.store.apply(key, entry, EXPIRES_AT_SECONDS).await
+        self.store.apply(key, entry, Keep::Inline).await
     }
 
     async fn stored(&self, transaction: TransactionId) -> Result<Option<CommitRecord>, StoreError> {
         let mut records = self.store.records(&BTreeSet::from([transaction])).await?;
         assert_eq!(records.len(), 1, "one entry per transaction");
         Ok(records.remove(&transaction).unwrap_or_else(|| panic!("no entry for {transaction} but {records:?}")))
+    }
+}
+
+/// What a head is after a move that keeps the previous version inline.
+fn moved(head: Head, entry: Entry) -> Head {
+    match head.moved_to(entry, Keep::Inline) {
+        Move::To(moved) => *moved,
+        Move::NotNewer | Move::RecordExpires => head,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -19,6 +19,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
+use tokio::time::Instant;
 
 use super::connections::Connections;
 use super::credentials::Credentials;
@@ -73,7 +74,7 @@ impl Config {
     /// Where requests go, for people.
     pub(super) fn place(&self) -> String {
         match &self.endpoint {
-            Some(endpoint) => endpoint.to_string(),
+            Some(endpoint) => format!("{endpoint} (region {})", self.region),
             None => format!("region {}", self.region),
         }
     }
@@ -132,29 +133,41 @@ impl ReadConsistency {
     }
 }
 
+/// After an answer that the credentials have expired, others are not asked for again within this: answers to requests that
+/// were signed with the old ones may still come.
+const EXPIRY_LIMIT: Duration = Duration::from_secs(5);
+
 /// The SDK's client, which can be made anew: with new connections, and with credentials asked for again.
-#[derive(Debug)]
 pub(super) struct Clients {
-    config: Config,
-    limits: TimeLimits,
+    make: Box<dyn Fn(&Connections) -> Client + Send + Sync>,
     connections: Connections,
     current: RwLock<Client>,
+    expired: Mutex<Option<Instant>>,
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").finish_non_exhaustive()
+    }
 }
 
 impl Clients {
-    pub(super) fn new(config: &Config, limits: &TimeLimits, connections: Connections) -> Self {
-        let current = RwLock::new(client(config, limits, &connections));
-        Self { config: config.clone(), limits: *limits, connections, current }
+    pub(super) fn new(connections: Connections, make: impl Fn(&Connections) -> Client + Send + Sync + 'static) -> Self {
+        Self { current: RwLock::new(make(&connections)), make: Box::new(make), connections, expired: Mutex::default() }
     }
 
     pub(super) fn current(&self) -> Client {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Drops the client, and with it what it keeps.
+    /// Drops the client, and with it what it keeps: credentials and connections.
     pub(super) fn renew(&self) {
         self.leave_connections();
-        let new = client(&self.config, &self.limits, &self.connections);
+        self.renew_credentials();
+    }
+
+    fn renew_credentials(&self) {
+        let new = (self.make)(&self.connections);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
@@ -162,9 +175,19 @@ impl Clients {
     pub(super) fn leave_connections(&self) {
         self.connections.leave();
     }
+
+    /// DynamoDB says that the credentials have expired, although the SDK, which asks for others before they do, took them for
+    /// good: the next request asks for others.
+    pub(super) fn renew_expired(&self) {
+        let mut expired = self.expired.lock().unwrap_or_else(PoisonError::into_inner);
+        if expired.is_none_or(|at| at.elapsed() >= EXPIRY_LIMIT) {
+            *expired = Some(Instant::now());
+            self.renew_credentials();
+        }
+    }
 }
 
-fn client(config: &Config, limits: &TimeLimits, connections: &Connections) -> Client {
+pub(super) fn client(config: &Config, limits: &TimeLimits, connections: &Connections) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(limits.connect)
         .read_timeout(limits.answer)

@@ -1,8 +1,10 @@
 //! Who asks: keys from the environment, or from an endpoint within the sandbox.
 //!
 //! Lambda hands a function its keys in the environment, except under SnapStart: keys in a snapshot would have expired by the
-//! time that it is restored. There it names an endpoint and a token instead. The SDK caches what the endpoint answers until
-//! it expires, and aws-config, which has a provider for this, would cost the layer 0.7 MB.
+//! time that it is restored. There it names an endpoint and a token instead. The SDK caches what the endpoint answers, and asks
+//! again 5 to 10 seconds before it expires by the wall clock, which goes on while the sandbox is frozen. If DynamoDB says
+//! earlier that it has expired, the endpoint is asked again at once (`Clients::renew_expired`). aws-config, which has a
+//! provider for this, would cost the layer 0.7 MB.
 
 use std::fmt;
 use std::io;
@@ -60,6 +62,14 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
+    /// Whether others can be had while the process lives.
+    pub(super) const fn can_be_renewed(&self) -> bool {
+        match self {
+            Self::Keys { .. } => false,
+            Self::Container { .. } => true,
+        }
+    }
+
     pub(super) fn provider(&self) -> SharedCredentialsProvider {
         match self.clone() {
             Self::Keys { access_key_id, secret_access_key, session_token } => SharedCredentialsProvider::new(

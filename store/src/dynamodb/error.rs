@@ -6,6 +6,7 @@ use std::error::Error;
 use std::fmt::{self, Write};
 use std::{io, iter};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 
@@ -53,12 +54,22 @@ pub(super) enum Cause {
     StoreFault,
     #[error("the answer is cut off, or not one of DynamoDB; is the endpoint right?")]
     Unreadable,
-    #[error("there is no such table; create it, or correct the setting and the region")]
+    #[error(
+        "there is no such table there, or it is still being made; create it, or correct the setting and the region"
+    )]
     NoTable,
     #[error("not permitted; the function's role must allow this operation on this table")]
     NotPermitted,
-    #[error("the credentials are not accepted; are they of this region's account, and not expired?")]
+    #[error("no credentials could be had, so nothing was sent")]
+    NoCredentials,
+    #[error("the credentials are not accepted; are they whole, and of an account that uses this region?")]
     Credentials,
+    #[error(
+        "the credentials have expired, and this process cannot ask for others; Lambda replaces the sandbox in time"
+    )]
+    Expired,
+    #[error("the credentials have expired before their time; others are asked for")]
+    Renewed,
     #[error("the request is not valid; does the table have this key?")]
     Invalid,
     #[error("the request could not be built; are endpoint and region right?")]
@@ -68,9 +79,9 @@ pub(super) enum Cause {
 impl Cause {
     fn kind(self) -> ErrorKind {
         match self {
-            Self::NotConnected | Self::Busy => ErrorKind::Unavailable,
+            Self::NotConnected | Self::Busy | Self::NoCredentials | Self::Renewed => ErrorKind::Unavailable,
             Self::TimedOut | Self::CutOff | Self::StoreFault | Self::Unreadable => ErrorKind::Unknown,
-            Self::NoTable | Self::NotPermitted | Self::Credentials | Self::Invalid | Self::NotBuilt => {
+            Self::NoTable | Self::NotPermitted | Self::Credentials | Self::Expired | Self::Invalid | Self::NotBuilt => {
                 ErrorKind::Rejected
             }
         }
@@ -78,14 +89,16 @@ impl Cause {
 
     fn pace(self) -> Pace {
         match self {
-            Self::TimedOut | Self::CutOff => Pace::AtOnce,
+            Self::TimedOut | Self::CutOff | Self::Renewed => Pace::AtOnce,
             Self::Busy => Pace::Later,
             Self::NotConnected
             | Self::StoreFault
             | Self::Unreadable
             | Self::NoTable
             | Self::NotPermitted
+            | Self::NoCredentials
             | Self::Credentials
+            | Self::Expired
             | Self::Invalid
             | Self::NotBuilt => Pace::Soon,
         }
@@ -96,6 +109,7 @@ impl Cause {
         E: ProvideErrorMetadata + Error + 'static,
     {
         match error {
+            _ if without_credentials(error) => Self::NoCredentials,
             SdkError::ConstructionFailure(_) => Self::NotBuilt,
             SdkError::DispatchFailure(failure) if failure.is_user() => Self::NotBuilt,
             SdkError::DispatchFailure(_) if never_connected(error) => Self::NotConnected,
@@ -141,10 +155,9 @@ impl Cause {
                 | "IncompleteSignatureException"
                 | "MissingAuthenticationToken"
                 | "MissingAuthenticationTokenException"
-                | "ExpiredToken"
-                | "ExpiredTokenException"
                 | "OptInRequired",
             ) => Self::Credentials,
+            (_, "ExpiredToken" | "ExpiredTokenException") => Self::Expired,
             // Whatever else DynamoDB calls the client's fault it has refused: ValidationException and its like.
             (400.., _) => Self::Invalid,
         }
@@ -157,7 +170,10 @@ impl Table {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let cause = Cause::of(&error);
+        let cause = match Cause::of(&error) {
+            Cause::Expired if self.renew_expired() => Cause::Renewed,
+            cause => cause,
+        };
         let detail = match &error {
             SdkError::ServiceError(service) => {
                 let code = service.err().code().unwrap_or("no code");
@@ -203,6 +219,11 @@ fn never_connected(error: &(dyn Error + 'static)) -> bool {
         cause.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect())
             || cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
     })
+}
+
+/// Whether the provider of the credentials failed, which comes before anything is sent.
+fn without_credentials(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.downcast_ref::<CredentialsError>().is_some())
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -6,16 +6,19 @@
 //! | `v` B or NULL, `ct` S | value and content type; NULL and empty where the key is deleted |
 //! | `t` S | version; its text sorts like the version |
 //! | `w` L of S, or BOOL | the other keys that the transaction wrote; TRUE: the commit record has them |
-//! | `pv` `pct` `pt` `pw` | the previous version; `pt` is empty where the key did not exist |
+//! | `e` N | when that record may be gone, in seconds since the epoch |
+//! | `pt` S | the previous version; empty where the key did not exist |
+//! | `pv` `pct` `pw` `pe` | the rest of it; not there: the commit record has it |
 //! | `h1` … `h4` S | older versions, newest first |
 //! | `x` N | TTL, on tombstones only |
 //!
 //! The attributes are flat because the right-hand sides of one SET all read the old item: one conditional update is a
-//! shift register. The previous value is always carried; `limits` make two values and all else fit one item.
+//! shift register. Whether it keeps the previous value is `aft_protocol::head`'s to say; `limits` make two values and all
+//! else fit one item.
 
 use std::sync::Arc;
 
-use aft_protocol::head::{Cowritten, Entry, Head};
+use aft_protocol::head::{Cowritten, Entry, Head, Keep, Previous};
 use aft_protocol::key::Key;
 use aft_protocol::version::Version;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -25,10 +28,14 @@ use super::request::Update;
 
 /// R-COMMIT-5. An item without a version is another program's: it is left as it is, and reported.
 const IF_NEWER: &str = "attribute_not_exists(k) OR t < :t";
+/// The same, and what is taken the place of can be read from its record for long enough.
+const IF_NEWER_AND_RECORDED: &str = "attribute_not_exists(k) OR (t < :t AND e > :until)";
 
-const SHIFT: &str = "SET pv = if_not_exists(v, :null), pct = if_not_exists(ct, :empty), pt = if_not_exists(t, :empty), \
-    pw = if_not_exists(w, :none), h1 = if_not_exists(pt, :empty), h2 = if_not_exists(h1, :empty), \
-    h3 = if_not_exists(h2, :empty), h4 = if_not_exists(h3, :empty), v = :v, ct = :ct, t = :t, w = :w";
+const SHIFT: &str = "SET pt = if_not_exists(t, :empty), h1 = if_not_exists(pt, :empty), h2 = if_not_exists(h1, :empty), \
+    h3 = if_not_exists(h2, :empty), h4 = if_not_exists(h3, :empty), v = :v, ct = :ct, t = :t, w = :w, e = :e";
+const KEEP: &str = ", pv = if_not_exists(v, :null), pct = if_not_exists(ct, :empty), pw = if_not_exists(w, :none), \
+    pe = if_not_exists(e, :zero)";
+const LEAVE: &str = " REMOVE pv, pct, pw, pe";
 
 /// A key's place in the data table.
 pub(super) fn key(key: &Key) -> Item {
@@ -36,24 +43,38 @@ pub(super) fn key(key: &Key) -> Item {
 }
 
 /// The update that moves a head to `entry`.
-pub(super) fn moving(entry: &Entry, tombstone_expires_at_seconds: u64) -> Update {
+pub(super) fn moving(entry: &Entry, keep: Keep) -> Update {
     let (value, content_type) = attribute::value_and_type(entry.value.as_ref());
     let mut values = Item::from([
-        (":null".to_owned(), AttributeValue::Null(true)),
         (":empty".to_owned(), string("")),
-        (":none".to_owned(), AttributeValue::L(Vec::new())),
         (":v".to_owned(), value),
         (":ct".to_owned(), content_type),
         (":t".to_owned(), attribute::version(entry.version)),
         (":w".to_owned(), cowritten(&entry.cowritten)),
+        (":e".to_owned(), number(entry.record_expires_at_seconds)),
     ]);
-    let expression = if entry.value.is_some() {
-        format!("{SHIFT} REMOVE x")
-    } else {
-        values.insert(":x".to_owned(), number(tombstone_expires_at_seconds));
-        format!("{SHIFT}, x = :x")
+    let (mut set, mut remove) = (SHIFT.to_owned(), String::new());
+    let condition = match keep {
+        Keep::Inline => {
+            set += KEEP;
+            let none =
+                [(":null", AttributeValue::Null(true)), (":none", AttributeValue::L(Vec::new())), (":zero", number(0))];
+            values.extend(none.map(|(name, value)| (name.to_owned(), value)));
+            IF_NEWER
+        }
+        Keep::InRecord { until_seconds } => {
+            remove += LEAVE;
+            values.insert(":until".to_owned(), number(until_seconds));
+            IF_NEWER_AND_RECORDED
+        }
     };
-    Update { expression, condition: IF_NEWER, values }
+    if entry.value.is_some() {
+        remove += if remove.is_empty() { " REMOVE x" } else { ", x" };
+    } else {
+        set += ", x = :x";
+        values.insert(":x".to_owned(), number(entry.tombstone_expires_at_seconds()));
+    }
+    Update { expression: set + &remove, condition, values }
 }
 
 fn cowritten(cowritten: &Cowritten) -> AttributeValue {
@@ -77,27 +98,42 @@ fn decode_head(fields: &mut Fields) -> Result<Head, Malformed> {
         return Err(Malformed::NotOurs);
     }
     Ok(Head {
-        current: entry(fields, "v", "ct", "t", "w")?,
-        previous: entry(fields, "pv", "pct", "pt", "pw")?,
+        current: entry(fields, &CURRENT)?,
+        previous: previous(fields)?,
         older: [fields.version("h1")?, fields.version("h2")?, fields.version("h3")?, fields.version("h4")?],
     })
 }
 
-fn entry(
-    fields: &mut Fields,
+/// The names of an entry's attributes.
+struct Names {
     value: &'static str,
     content_type: &'static str,
     version: &'static str,
     cowritten: &'static str,
-) -> Result<Entry, Malformed> {
+    expires: &'static str,
+}
+
+const CURRENT: Names = Names { value: "v", content_type: "ct", version: "t", cowritten: "w", expires: "e" };
+const PREVIOUS: Names = Names { value: "pv", content_type: "pct", version: "pt", cowritten: "pw", expires: "pe" };
+
+fn previous(fields: &mut Fields) -> Result<Previous, Malformed> {
+    if fields.has(PREVIOUS.value) {
+        return Ok(Previous::Inline(entry(fields, &PREVIOUS)?));
+    }
+    let version = fields.version(PREVIOUS.version)?;
+    Ok(if version.is_zero() { Previous::Inline(Entry::absent()) } else { Previous::InRecord(version) })
+}
+
+fn entry(fields: &mut Fields, names: &Names) -> Result<Entry, Malformed> {
     Ok(Entry {
-        version: fields.version(version)?,
-        value: fields.value(value, content_type)?,
-        cowritten: match fields.take(cowritten)? {
-            AttributeValue::L(list) => Cowritten::Keys(Arc::new(attribute::keys(cowritten, list)?)),
+        version: fields.version(names.version)?,
+        value: fields.value(names.value, names.content_type)?,
+        cowritten: match fields.take(names.cowritten)? {
+            AttributeValue::L(list) => Cowritten::Keys(Arc::new(attribute::keys(names.cowritten, list)?)),
             AttributeValue::Bool(true) => Cowritten::InRecord,
-            _ => return Err(Malformed::Type { name: cowritten, expected: "a list of strings, or TRUE" }),
+            _ => return Err(Malformed::Type { name: names.cowritten, expected: "a list of strings, or TRUE" }),
         },
+        record_expires_at_seconds: fields.number(names.expires)?,
     })
 }
 

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Entry, Head};
+use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::limits;
@@ -91,16 +91,38 @@ impl DynamoDb {
 
     fn over(config: &Config, limits: &TimeLimits, connect: impl Connect) -> Self {
         let place: Arc<str> = config.place().into();
+        let make = {
+            let (config, limits) = (config.clone(), *limits);
+            move |connections: &Connections| client::client(&config, &limits, connections)
+        };
+        let clients = Arc::new(Clients::new(Connections::new(connect), make));
+        let renewable = config.credentials.can_be_renewed().then(|| Arc::clone(&clients));
+        let table = |role, name| Arc::new(Table::new(role, name, &place, renewable.clone()));
         Self {
-            clients: Arc::new(Clients::new(config, limits, Connections::new(connect))),
-            data: Arc::new(Table::new(Role::Data, &config.data_table, &place)),
-            transactions: Arc::new(Table::new(Role::Transactions, &config.transaction_table, &place)),
+            data: table(Role::Data, &config.data_table),
+            transactions: table(Role::Transactions, &config.transaction_table),
+            clients,
             reads: config.reads,
         }
     }
 
     fn client(&self) -> Client {
         self.clients.current()
+    }
+
+    async fn read_heads(
+        &self,
+        keys: &BTreeSet<Key>,
+        reads: ReadConsistency,
+    ) -> Result<BTreeMap<Key, Head>, StoreError> {
+        let item_keys = keys.iter().map(head_item::key).collect();
+        let items = self.get_all(&self.data, item_keys, reads).await?;
+        let mut heads: BTreeMap<_, _> = keys.iter().map(|key| (key.clone(), Head::absent())).collect();
+        for item in items {
+            let (key, head) = head_item::decode(item).map_err(|error| self.data.malformed("reading a head", error))?;
+            heads.insert(key, head);
+        }
+        Ok(heads)
     }
 
     /// Decodes a record's own item and fetches the chunks that it names.
@@ -138,14 +160,11 @@ impl Store for DynamoDb {
     }
 
     async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
-        let item_keys = keys.iter().map(head_item::key).collect();
-        let items = self.get_all(&self.data, item_keys, self.reads).await?;
-        let mut heads: BTreeMap<_, _> = keys.iter().map(|key| (key.clone(), Head::absent())).collect();
-        for item in items {
-            let (key, head) = head_item::decode(item).map_err(|error| self.data.malformed("reading a head", error))?;
-            heads.insert(key, head);
-        }
-        Ok(heads)
+        self.read_heads(keys, self.reads).await
+    }
+
+    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.read_heads(keys, ReadConsistency::Strong).await
     }
 
     async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
@@ -175,21 +194,21 @@ impl Store for DynamoDb {
         }
     }
 
-    async fn apply(&self, key: &Key, entry: &Entry, tombstone_expires_at_seconds: u64) -> Result<Applied, StoreError> {
+    async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
         if entry.version.is_zero() {
             // "Never written" is older than everything.
             return Ok(Applied::NotNewer);
         }
-        match self
-            .update(&self.data, head_item::key(key), head_item::moving(entry, tombstone_expires_at_seconds))
-            .await?
-        {
+        match self.update(&self.data, head_item::key(key), head_item::moving(entry, keep)).await? {
             Written::Now => Ok(Applied::Moved),
-            Written::Refused(existing) => match head_item::version(existing) {
-                Ok(version) if version >= entry.version => Ok(Applied::NotNewer),
-                Ok(_) => Err(self.data.malformed("moving a head", Malformed::Contradiction)),
-                Err(error) => Err(self.data.malformed("moving a head", error)),
-            },
+            Written::Refused(existing) => {
+                let applied = head_item::version(existing).map(|version| (version, keep));
+                match applied.map_err(|error| self.data.malformed("moving a head", error))? {
+                    (version, _) if version >= entry.version => Ok(Applied::NotNewer),
+                    (_, Keep::InRecord { .. }) => Ok(Applied::RecordExpires),
+                    (_, Keep::Inline) => Err(self.data.malformed("moving a head", Malformed::Contradiction)),
+                }
+            }
         }
     }
 

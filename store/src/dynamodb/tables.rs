@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::attribute::{Item, string};
+use super::client::Clients;
 use super::{DynamoDb, ReadConsistency};
 use crate::StoreError;
 
@@ -52,11 +53,18 @@ pub(super) struct Table {
     role: Role,
     name: String,
     place: Arc<str>,
+    /// What makes clients with other credentials, if any can be had.
+    renewable: Option<Arc<Clients>>,
 }
 
 impl Table {
-    pub(super) fn new(role: Role, name: &str, place: &Arc<str>) -> Self {
-        Self { role, name: name.to_owned(), place: Arc::clone(place) }
+    pub(super) fn new(role: Role, name: &str, place: &Arc<str>, renewable: Option<Arc<Clients>>) -> Self {
+        Self { role, name: name.to_owned(), place: Arc::clone(place), renewable }
+    }
+
+    /// The credentials have expired. Whether others can be had: then the next request is signed with them.
+    pub(super) fn renew_expired(&self) -> bool {
+        self.renewable.as_ref().map(|clients| clients.renew_expired()).is_some()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -81,7 +89,13 @@ struct BothUnusable {
 
 impl DynamoDb {
     /// Reads a key that does not exist from each table: that needs no permission besides those that every transaction
-    /// needs, and finds a missing table, a wrong key schema, missing permissions and an unreachable endpoint.
+    /// needs, and finds a missing table, a wrong key schema, missing permissions to read, credentials that are not accepted and
+    /// an unreachable endpoint.
+    ///
+    /// Permissions to write are found by the first commit. A write under a condition that cannot hold would find them here,
+    /// but a function that only reads, with a role that may only read, would then not start; and since the key is always the same,
+    /// it would be a write unit on one and the same item for each table and cold start. Nothing is lost by waiting: a record
+    /// that may not be written was not written, and heads that may not be moved are moved by whoever may (R-FM-3).
     pub(super) async fn probe_tables(&self) -> Result<(), StoreError> {
         match futures_util::future::join(self.probe_table(&self.data), self.probe_table(&self.transactions)).await {
             (Ok(()), Ok(())) => Ok(()),

@@ -1,12 +1,13 @@
 //! What each failure of DynamoDB, and of the way to it, means to the caller; through the real client.
 
+mod credentials;
 mod fake;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aft_protocol::claim::Claim;
-use aft_protocol::head::{Cowritten, Entry};
+use aft_protocol::head::{Entry, Keep};
 use aft_protocol::id::{ClaimOwner, Fingerprint, Nonce, SandboxId, TransactionId};
 use aft_protocol::key::Key;
 use aft_protocol::limits;
@@ -61,13 +62,13 @@ fn record(response_bytes: usize) -> CommitRecord {
 async fn failures(endpoint: &str) -> [(&'static str, StoreError); 6] {
     let store = store(endpoint);
     let key = Key::new("k").unwrap();
-    let entry = Entry { version: record(0).version, value: None, cowritten: Cowritten::none() };
+    let entry = Entry { version: record(0).version, ..Entry::absent() };
     let claim = Claim::until(transaction(), ClaimOwner::new("r-1 sandbox"), 1);
     [
         ("heads", store.heads(&BTreeSet::from([key.clone()])).await.unwrap_err()),
         ("records", store.records(&BTreeSet::from([transaction()])).await.unwrap_err()),
         ("commit", store.commit(&record(0)).await.unwrap_err()),
-        ("apply", store.apply(&key, &entry, 0).await.unwrap_err()),
+        ("apply", store.apply(&key, &entry, Keep::Inline).await.unwrap_err()),
         ("claim", store.claim(&claim, 0).await.unwrap_err()),
         ("release", store.release(&claim).await.unwrap_err()),
     ]
@@ -102,7 +103,7 @@ async fn every_answer_has_its_meaning() {
         (Answer::error(400, "ResourceNotFoundException", ""), Rejected, ["no such table", "create it"]),
         (Answer::error(400, "AccessDeniedException", ""), Rejected, ["not permitted", "role"]),
         (Answer::error(400, "UnrecognizedClientException", ""), Rejected, ["credentials", "account"]),
-        (Answer::error(400, "ExpiredTokenException", ""), Rejected, ["credentials", "expired"]),
+        (Answer::error(400, "ExpiredTokenException", ""), Rejected, ["credentials", "replaces the sandbox"]),
         (Answer::error(400, "InvalidSignatureException", ""), Rejected, ["credentials", "because"]),
         (Answer::error(400, "ValidationException", ""), Rejected, ["not valid", "have this key"]),
         (Answer::error(400, "NeverHeardOfException", ""), Rejected, ["not valid", "NeverHeardOfException"]),
@@ -231,7 +232,8 @@ async fn the_probe_reports_both_tables_in_one_line() {
     }
 }
 
-/// R-READ-5: strong by default, eventual on request; commit records always strong, because a duplicate must be found.
+/// R-READ-5: strong by default, eventual on request; commit records always strong, because a duplicate must be found, and
+/// heads that are looked up for a write too (R-COMMIT-3).
 #[tokio::test]
 async fn heads_are_read_as_consistently_as_asked_and_records_always_strongly() {
     let strong = |request: &fake::Request| request.body.contains(r#""ConsistentRead":true"#);
@@ -246,6 +248,7 @@ async fn heads_are_read_as_consistently_as_asked_and_records_always_strongly() {
     assert!(DynamoDb::new(&strong).heads(&keys).await.is_ok());
     assert!(DynamoDb::new(&eventual).heads(&keys).await.is_err(), "an eventual read costs half");
     for config in [strong, eventual] {
+        assert!(DynamoDb::new(&config).latest_heads(&keys).await.is_ok());
         assert!(DynamoDb::new(&config).records(&BTreeSet::from([transaction()])).await.is_ok());
     }
 }

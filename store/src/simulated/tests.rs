@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aft_protocol::head::{Cowritten, Entry};
+use aft_protocol::head::{Cowritten, Entry, Keep};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::version::{Timestamp, Version};
@@ -22,7 +22,7 @@ fn key(name: &str) -> Key {
 
 fn entry(number: u64) -> Entry {
     let version = Version::new(Timestamp::from_micros(number), TransactionId::from_bits(number.into()));
-    Entry { version, value: None, cowritten: Cowritten::none() }
+    Entry { version, value: None, cowritten: Cowritten::none(), record_expires_at_seconds: 4_102_444_800 }
 }
 
 async fn version(engine: &Engine, name: &str) -> Version {
@@ -53,7 +53,7 @@ async fn every_fault_has_its_meaning_and_its_effect_or_none() {
     ] {
         let engine = Engine::new().await.unwrap();
         let started = Instant::now();
-        let error = engine.store(move |_| fault).apply(&key("k"), &entry(1), 0).await.unwrap_err();
+        let error = engine.store(move |_| fault).apply(&key("k"), &entry(1), Keep::Inline).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{fault:?}: {error}");
         assert!(error.to_string().contains(words), "{fault:?}: {error}");
         assert_eq!(!version(&engine, "k").await.is_zero(), effect, "{fault:?}");
@@ -68,7 +68,7 @@ async fn every_fault_has_its_meaning_and_its_effect_or_none() {
 async fn what_is_slow_takes_effect_although_its_caller_has_given_up() {
     let engine = Engine::new().await.unwrap();
     let slow = engine.store(|_| Fault::Slow(Duration::from_secs(30), Duration::ZERO));
-    assert_eq!(slow.apply(&key("k"), &entry(1), 0).await.unwrap_err().kind(), Unknown);
+    assert_eq!(slow.apply(&key("k"), &entry(1), Keep::Inline).await.unwrap_err().kind(), Unknown);
     assert!(version(&engine, "k").await.is_zero());
     sleep(Duration::from_secs(30)).await;
     assert!(!version(&engine, "k").await.is_zero());
@@ -83,7 +83,7 @@ async fn only_an_eventual_read_is_stale() {
     let one = BTreeSet::from([key("a")]);
     let many = BTreeSet::from([key("a"), key("b")]);
     for number in 1..=2 {
-        assert_eq!(strong.apply(&key("a"), &entry(number), 0).await.unwrap(), Applied::Moved);
+        assert_eq!(strong.apply(&key("a"), &entry(number), Keep::Inline).await.unwrap(), Applied::Moved);
         let before = if number == 1 { Version::ZERO } else { entry(1).version };
         for keys in [&one, &many] {
             let heads = (strong.heads(keys).await.unwrap(), eventual.heads(keys).await.unwrap());
@@ -100,7 +100,7 @@ async fn keys_that_come_back_unprocessed_are_read_all_the_same() {
     let engine = Engine::new().await.unwrap();
     let keys: BTreeSet<_> = ["a", "b", "c"].map(key).into();
     for key in &keys {
-        engine.unseen().apply(key, &entry(1), 0).await.unwrap();
+        engine.unseen().apply(key, &entry(1), Keep::Inline).await.unwrap();
     }
     let asked = AtomicUsize::new(0);
     let store = engine.store(move |request| {

@@ -11,6 +11,9 @@
 //! | `responded` | Lambda has taken its response |
 //! | `refused` | no gate: a request to the local endpoint came to nothing, and it reports an error |
 //!
+//! Events: `{"do": "write"}`; `{"do": "read", "keys": [...]}`, key by key; `{"do": "ask", "requests": [...]}`, any requests to the
+//! local endpoint, one after the other. The last two have no gates.
+//!
 //! Orders to end are obeyed at any time, by a thread of their own. HTTP is bytes on blocking sockets, so that nothing of
 //! it is shared with what is tested.
 
@@ -94,7 +97,11 @@ impl Function {
     }
 
     fn handle(&mut self, id: &str, event: &Value) -> Result<(), Failure> {
-        let result = if event["do"] == "read" { self.read(event) } else { self.write(id, event) };
+        let result = match event["do"].as_str() {
+            Some("read") => self.read(event),
+            Some("ask") => self.ask(event),
+            _ => self.write(id, event),
+        };
         let response = match result {
             Ok(Some(response)) => response,
             Ok(None) => return self.fail(&format!("{INVOCATION}/{id}/error"), "Function.Failed"),
@@ -119,6 +126,30 @@ impl Function {
             values.insert(key.to_owned(), self.get(key)?);
         }
         Ok(Some(Value::Object(values)))
+    }
+
+    /// Whatever the event asks for. `{transaction}` in a path is the transaction that a reply before named; a request that is
+    /// `within` it says so.
+    fn ask(&self, event: &Value) -> Result<Option<Value>, Failure> {
+        let (mut replies, mut transaction) = (Vec::new(), String::new());
+        for request in event["requests"].as_array().into_iter().flatten() {
+            let text = |name: &str| request[name].as_str().unwrap_or_default();
+            let path = text("path").replace("{transaction}", &transaction);
+            let mut headers = vec![("X-Aft-Token", self.token.as_str())];
+            if request["within"] == true {
+                headers.push(("X-Aft-Transaction", &transaction));
+            }
+            let reply = call(&self.endpoint, text("method"), &path, &headers, request["body"].to_string().as_bytes())?;
+            if reply.status >= 400 {
+                return Err(reply.problem());
+            }
+            let document: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+            if let Some(named) = document["transaction"].as_str() {
+                named.clone_into(&mut transaction);
+            }
+            replies.push(document);
+        }
+        Ok(Some(json!(replies)))
     }
 
     /// Reads both keys, writes both, each write with this run's own mark, and answers with the mark. `None`: told to fail.

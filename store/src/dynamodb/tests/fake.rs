@@ -31,11 +31,12 @@ impl Answer {
     }
 }
 
-/// A request: its operation and its body.
+/// A request: its operation, its body, and the access key that it was signed with.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) operation: String,
     pub(super) body: String,
+    pub(super) key: String,
 }
 
 /// A running fake.
@@ -93,7 +94,9 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
         let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         if body.len() >= header("content-length:").and_then(|length| length.parse().ok()).unwrap_or(0) {
             let operation = header("x-amz-target: DynamoDB_20120810.").unwrap_or_default().to_owned();
-            return Some(Request { operation, body: body.to_owned() });
+            let signed = header("authorization: AWS4-HMAC-SHA256 Credential=").and_then(|text| text.split('/').next());
+            let key = signed.unwrap_or_default().to_owned();
+            return Some(Request { operation, body: body.to_owned(), key });
         }
     }
 }

@@ -1,0 +1,169 @@
+//! Heads on their way from the store to an attempt, for a read or for a write: [`Session::fetched`] is the one place that all
+//! of them pass through. The clock, the attempt, its commit and the cache hear of them there.
+//!
+//! R-COMMIT-3: a commit is ordered after everything that this sandbox has seen. An attempt that writes a key without having
+//! read it has not seen what it writes over, and on a clock that is behind, its write would be ordered before a write that was
+//! acknowledged earlier. So the heads of such keys are looked up, beside the handler, and the commit waits for the look-ups
+//! before it takes its timestamp (ADR 14). One look-up of an attempt is under way at a time; what is written meanwhile goes
+//! into the next. It is always strongly consistent: an eventual one may miss the very write that it is for.
+//!
+//! A look-up never answers a read: what it is about was written, and is read from the write buffer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aft_protocol::head::{Before, Head};
+use aft_protocol::key::Key;
+use aft_protocol::limits;
+use aft_protocol::record::Writes;
+use aft_store::retry::out_of_time;
+use aft_store::{ErrorKind, Store, StoreError};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::cache::Asked;
+use super::retry::last_moment;
+use super::{Open, Session};
+
+/// The keys whose heads an attempt knows, or is about to.
+#[derive(Default)]
+pub(super) struct Known {
+    state: watch::Sender<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Keys whose heads were fetched, strongly consistent, since the attempt began, or will be by a look-up.
+    keys: BTreeSet<Key>,
+    /// What a write to a key would take the place of, as far as its head was fetched.
+    before: BTreeMap<Key, Before>,
+    /// Those that wait for the next look-up.
+    waiting: BTreeSet<Key>,
+    /// Whether a look-up is under way.
+    looking: bool,
+    /// Why one failed for good.
+    failed: Option<(ErrorKind, String)>,
+}
+
+impl Known {
+    /// These heads were fetched, and may be `latest`.
+    fn add(&self, heads: &BTreeMap<Key, Head>, latest: bool) {
+        self.state.send_if_modified(|state| {
+            state.before.extend(heads.iter().map(|(key, head)| (key.clone(), head.before())));
+            if latest {
+                state.keys.extend(heads.keys().cloned());
+            }
+            false
+        });
+    }
+
+    /// What is known of the versions that these writes would take the place of.
+    pub(super) fn before(&self, writes: &Writes) -> BTreeMap<Key, Before> {
+        let state = self.state.borrow();
+        writes.keys().filter_map(|key| Some((key.clone(), *state.before.get(key)?))).collect()
+    }
+
+    /// These keys were written. Whether a look-up must be started for them.
+    fn want(&self, keys: impl IntoIterator<Item = Key>) -> bool {
+        let mut starts = false;
+        self.state.send_if_modified(|state| {
+            for key in keys {
+                if state.keys.insert(key.clone()) {
+                    state.waiting.insert(key);
+                }
+            }
+            starts = !state.waiting.is_empty() && !state.looking && state.failed.is_none();
+            state.looking |= starts;
+            false
+        });
+        starts
+    }
+
+    /// The keys of the next look-up; none: that was the last.
+    fn next(&self) -> Option<BTreeSet<Key>> {
+        let mut next = BTreeSet::new();
+        self.state.send_if_modified(|state| {
+            while next.len() < limits::BATCH_KEYS
+                && let Some(key) = state.waiting.pop_first()
+            {
+                next.insert(key);
+            }
+            state.looking = !next.is_empty();
+            !state.looking
+        });
+        Some(next).filter(|keys| !keys.is_empty())
+    }
+
+    fn fail(&self, error: &StoreError) {
+        self.state.send_modify(|state| {
+            state.looking = false;
+            state.failed = Some((error.kind(), error.to_string()));
+        });
+    }
+
+    /// Waits until every key that was written is known, but not past the deadline.
+    ///
+    /// # Errors
+    /// Why a look-up failed: then nobody may say which version a write must be greater than.
+    pub(super) async fn complete(&self, deadline: Instant) -> Result<(), StoreError> {
+        let mut state = self.state.subscribe();
+        let looked_up = timeout_at(last_moment(deadline), state.wait_for(|state| !state.looking)).await;
+        match looked_up {
+            Ok(Ok(state)) => match &state.failed {
+                None => Ok(()),
+                Some((kind, why)) => Err(StoreError::new(*kind, "look-up", why.clone())),
+            },
+            Ok(Err(_)) | Err(_) => Err(out_of_time()),
+        }
+    }
+}
+
+impl<S: Store> Session<S> {
+    /// Fetches the heads of `keys` for a read.
+    pub(super) async fn heads(
+        &self,
+        open: &Open,
+        keys: &BTreeSet<Key>,
+        may_cache: bool,
+    ) -> Result<BTreeMap<Key, Head>, StoreError> {
+        let asked = self.asked();
+        let heads = self.retrying(open.deadline, || self.inner.store.heads(keys)).await?;
+        let latest = self.inner.behaviour.reads_strongly;
+        self.fetched(&open.known, &heads, latest, Some(asked).filter(|_| may_cache));
+        Ok(heads)
+    }
+
+    /// These keys were written: looks up, beside the handler, the heads that the attempt does not know.
+    pub(super) fn look_up_written(&self, open: &Open, keys: Vec<Key>) {
+        if self.inner.behaviour.write_look_up && open.known.want(keys) {
+            open.beside(self.clone().look_up_all(Arc::clone(&open.known), open.deadline));
+        }
+    }
+
+    async fn look_up_all(self, known: Arc<Known>, deadline: Instant) {
+        while let Some(keys) = known.next() {
+            let asked = self.asked();
+            match self.retrying(deadline, || self.inner.store.latest_heads(&keys)).await {
+                Ok(heads) => self.fetched(&known, &heads, true, Some(asked)),
+                Err(error) => return known.fail(&error),
+            }
+        }
+    }
+
+    /// Every head that was fetched for an attempt passes through here. `latest`: it is as new as can be; `asked`: it may
+    /// be cached.
+    fn fetched(&self, known: &Known, heads: &BTreeMap<Key, Head>, latest: bool, asked: Option<Asked>) {
+        for head in heads.values() {
+            self.observe(head.current.version);
+        }
+        known.add(heads, latest);
+        if let Some(asked) = asked {
+            let mut cache = self.cache();
+            heads.iter().for_each(|(key, head)| cache.keep(key, head, asked));
+        }
+    }
+
+    fn asked(&self) -> Asked {
+        self.cache().asked(self.inner.sources.now())
+    }
+}
