@@ -110,6 +110,15 @@ MUTANTS = [
      "if record.fingerprint == fingerprint {", "if record.fingerprint == fingerprint || !record.origin.is_empty() {"),
     ("R-COMMIT-8", "what is open outlives its attempt", "extension/src/session/table.rs",
      "state.close(|other| other.belongs_to(&open))", "{ let _ = &open; state.close(|_| false) }"),
+    ("R-COMMIT-2", "DynamoDB: the record is written unconditionally", "store/src/dynamodb/record_item.rs",
+     'IF_ABSENT: &str = "attribute_not_exists(id)"', 'IF_ABSENT: &str = "attribute_not_exists(nothing)"'),
+    ("R-COMMIT-4", "DynamoDB: what was cut off did not happen", "store/src/dynamodb/error.rs",
+     "Self::StoreFault | Self::Unreadable => ErrorKind::Unknown", "Self::StoreFault | Self::Unreadable => ErrorKind::Unavailable"),
+    ("R-COMMIT-5", "DynamoDB: heads move back", "store/src/dynamodb/head_item.rs",
+     "attribute_not_exists(k) OR t < :t", "attribute_not_exists(k) OR t <> :t"),
+    ("R-READ-5", "DynamoDB: records may be stale", "store/src/dynamodb/mod.rs",
+     "let items = self.get_all(&self.transactions, item_keys, ReadConsistency::Strong).await?;",
+     "let items = self.get_all(&self.transactions, item_keys, self.reads).await?;"),
     ("R-FM-3", "readers do not roll forward", "extension/src/session/read.rs",
      "if entry.version <= head.current.version {", "if true {"),
     ("R-FM-4", "a transaction is not noted", "extension/src/session/commit.rs",
@@ -142,7 +151,8 @@ def prepare():
 
 
 def failing_tests():
-    environment = dict(os.environ, CARGO_TARGET_DIR=str(ROOT / "target" / "mutants-build"), HISTORIES="300", RUST_BACKTRACE="0")
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(ROOT / "target" / "mutants-build"), HISTORIES="300", DYNAMODB_HISTORIES="20",
+                       RUST_BACKTRACE="0")
     command = ["cargo", "test", "-p", "aft-protocol", "-p", "aft-extension", "--no-fail-fast"]
     run = subprocess.run(command, cwd=COPY, env=environment, capture_output=True, text=True)
     output = run.stdout + run.stderr

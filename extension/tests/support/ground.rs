@@ -72,8 +72,8 @@ pub trait Ground: Truth {
     /// Nothing written yet. Called within the history's runtime.
     fn new() -> impl Future<Output = Self>;
 
-    /// The store of one life of a sandbox.
-    fn store(&self, life: Life, breaches: &Breaches) -> Self::Store;
+    /// The store of one life of a sandbox, which reads heads strongly or, if it knows the difference, eventually.
+    fn store(&self, life: Life, reads_strongly: bool, breaches: &Breaches) -> Self::Store;
 }
 
 /// The contract in its plainest form, with faults injected call by call.
@@ -84,7 +84,7 @@ impl Ground for Memory {
         Self::new()
     }
 
-    fn store(&self, life: Life, breaches: &Breaches) -> Self::Store {
+    fn store(&self, life: Life, _reads_strongly: bool, breaches: &Breaches) -> Self::Store {
         let plan = move |call: &Call| {
             if life.is_over() {
                 return Fault::HangBefore;
@@ -145,8 +145,8 @@ impl Ground for Simulated {
         Self { engine, truth, records: Arc::default() }
     }
 
-    fn store(&self, life: Life, breaches: &Breaches) -> Self::Store {
-        let reads = if life.draw(2) == 0 { ReadConsistency::Strong } else { ReadConsistency::Eventual };
+    fn store(&self, life: Life, reads_strongly: bool, breaches: &Breaches) -> Self::Store {
+        let reads = if reads_strongly { ReadConsistency::Strong } else { ReadConsistency::Eventual };
         let plan = {
             let life = life.clone();
             move |request: &Request| fate(&life, request)
@@ -202,16 +202,16 @@ impl<S: Store> Store for Mortal<S> {
         self.life.last(self.store.heads(keys)).await
     }
 
+    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        self.life.last(self.store.latest_heads(keys)).await
+    }
+
     async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
         self.life.last(self.store.records(transactions)).await
     }
 
     async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
         self.life.last(self.store.commit(record)).await
-    }
-
-    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
-        self.life.last(self.store.latest_heads(keys)).await
     }
 
     async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {

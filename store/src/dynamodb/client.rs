@@ -142,7 +142,6 @@ pub(super) struct Clients {
     make: Box<dyn Fn(&Connections) -> Client + Send + Sync>,
     connections: Connections,
     current: RwLock<Client>,
-    /// When it was last made anew because of expired credentials.
     expired: Mutex<Option<Instant>>,
 }
 
@@ -154,18 +153,22 @@ impl fmt::Debug for Clients {
 
 impl Clients {
     pub(super) fn new(connections: Connections, make: impl Fn(&Connections) -> Client + Send + Sync + 'static) -> Self {
-        let current = RwLock::new(make(&connections));
-        Self { make: Box::new(make), connections, current, expired: Mutex::default() }
+        Self { current: RwLock::new(make(&connections)), make: Box::new(make), connections, expired: Mutex::default() }
     }
 
     pub(super) fn current(&self) -> Client {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Drops the client, and with it what it keeps.
+    /// Drops the client, and with it what it keeps: credentials and connections.
     pub(super) fn renew(&self) {
         self.leave_connections();
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = (self.make)(&self.connections);
+        self.renew_credentials();
+    }
+
+    fn renew_credentials(&self) {
+        let new = (self.make)(&self.connections);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
     /// Keeps the client and its credentials, but no connection.
@@ -179,7 +182,7 @@ impl Clients {
         let mut expired = self.expired.lock().unwrap_or_else(PoisonError::into_inner);
         if expired.is_none_or(|at| at.elapsed() >= EXPIRY_LIMIT) {
             *expired = Some(Instant::now());
-            self.renew();
+            self.renew_credentials();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aft_protocol::head::{Entry, Keep};
+use aft_protocol::head::{Cowritten, Entry, Keep};
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::version::{Timestamp, Version};
@@ -22,7 +22,7 @@ fn key(name: &str) -> Key {
 
 fn entry(number: u64) -> Entry {
     let version = Version::new(Timestamp::from_micros(number), TransactionId::from_bits(number.into()));
-    Entry { version, ..Entry::absent() }
+    Entry { version, value: None, cowritten: Cowritten::none(), record_expires_at_seconds: 4_102_444_800 }
 }
 
 async fn version(engine: &Engine, name: &str) -> Version {
