@@ -147,7 +147,7 @@ def prepare():
     manifest = manifest.replace('warnings = "deny"', 'warnings = "allow"')
     # Profiles of crates that the copy does not have.
     manifest = re.sub(r"\[profile\.dev\.package\.[^\]]*\]\n[^\[]*", "", manifest)
-    (COPY / "Cargo.toml").write_text(re.sub(r"^aft-cli = .*\n", "", manifest, flags=re.M))
+    (COPY / "Cargo.toml").write_text(re.sub(r"^aft-(cli|fault-manager) = .*\n", "", manifest, flags=re.M))
 
 
 def failing_tests():
