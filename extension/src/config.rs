@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use aft_protocol::id::Scope;
 use aft_protocol::settings::{self, Faults, LogLevel, Reader};
-use aft_store::dynamodb::{Config as StoreConfig, Credentials, Endpoint, ReadConsistency};
+use aft_store::dynamodb::{Config as StoreConfig, ReadConsistency};
 
 use crate::session::{Ack, Behaviour, DuplicateCheck};
 
@@ -66,13 +66,13 @@ impl Config {
         let reads = reads(&mut reader);
         let config = Self {
             enabled,
-            function: Scope::new(platform(&mut reader, enabled, "AWS_LAMBDA_FUNCTION_NAME")),
+            function: Scope::new(reader.required_variable("AWS_LAMBDA_FUNCTION_NAME", LAMBDA_SETS)),
             port: port(&mut reader),
             control_socket: reader.parsed(&settings::CONTROL_SOCKET, socket_path),
             require_token: reader.flag(&settings::REQUIRE_TOKEN),
             behaviour: behaviour(&mut reader, reads),
             snap_start: reader.is_snap_start(),
-            store: store(&mut reader, enabled, reads),
+            store: StoreConfig::read(&mut reader, reads),
         };
         reader.parsed(&settings::LOG, LogLevel::parse);
         reader.refuse_managed_instances();
@@ -130,48 +130,11 @@ fn behaviour(reader: &mut Reader, reads: ReadConsistency) -> Behaviour {
     }
 }
 
-/// What Lambda says; a disabled extension does not ask.
-fn platform(reader: &mut Reader, enabled: bool, name: &'static str) -> String {
-    if enabled { reader.required_variable(name, LAMBDA_SETS) } else { String::new() }
-}
-
-/// Where the tables are; a disabled extension does not ask.
-fn store(reader: &mut Reader, enabled: bool, reads: ReadConsistency) -> StoreConfig {
-    let data_table = if enabled { reader.required(&settings::DATA_TABLE) } else { String::new() };
-    let transaction_table = match reader.text(&settings::TRANSACTION_TABLE) {
-        Some(name) => name.to_owned(),
-        None => format!("{data_table}-transactions"),
-    };
-    if enabled && transaction_table == data_table {
-        let (transaction, data) = (settings::TRANSACTION_TABLE.name, settings::DATA_TABLE.name);
-        reader.fault(format!("{transaction} and {data} name the same table: they must be two"));
-    }
-    let endpoint = match reader.text(&settings::DYNAMODB_ENDPOINT) {
-        None => None,
-        Some(_) => reader.parsed(&settings::DYNAMODB_ENDPOINT, |text| text.parse::<Endpoint>().ok().map(Some)),
-    };
-    let region = platform(reader, enabled, "AWS_REGION");
-    StoreConfig { data_table, transaction_table, region, endpoint, credentials: credentials(reader, enabled), reads }
-}
-
-/// Keys, or, as Lambda does under SnapStart, where they are to be had.
-fn credentials(reader: &mut Reader, enabled: bool) -> Credentials {
-    let uri = reader.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").map(str::to_owned);
-    let session_token = reader.variable("AWS_SESSION_TOKEN").map(str::to_owned);
-    let mut platform = |name| platform(reader, enabled, name);
-    match uri {
-        Some(uri) => Credentials::Container { uri, token: platform("AWS_CONTAINER_AUTHORIZATION_TOKEN") },
-        None => Credentials::Keys {
-            access_key_id: platform("AWS_ACCESS_KEY_ID"),
-            secret_access_key: platform("AWS_SECRET_ACCESS_KEY"),
-            session_token,
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Config, Credentials};
+    use aft_store::dynamodb::Credentials;
+
+    use super::Config;
 
     const VALID: &[(&str, &str)] = &[
         ("AFT_DATA_TABLE", "orders"),
