@@ -353,7 +353,6 @@ impl<G: Ground> World<G> {
         sandbox.session.write(named(transaction), Writes::from([(k("always"), Some(v("x")))]))
     }
 
-    /// Checks everything, and counts what only look-ups prevent.
     fn key(&self) -> Key {
         k(KEYS[self.chance.below(KEYS.len() as u64) as usize])
     }
@@ -373,6 +372,7 @@ impl<G: Ground> World<G> {
         }
     }
 
+    /// Checks everything, and counts what only look-ups prevent.
     async fn check(&self) -> usize {
         let records: BTreeMap<Version, CommitRecord> =
             self.ground.every_record().await.into_iter().map(|record| (record.version, record)).collect();
