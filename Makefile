@@ -2,13 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench mutants layer clean layer-binaries examples
+.PHONY: help demo run test check bench mutants layer fault-manager clean layer-binaries examples
 
 LAYER_BINARIES := target/release
 LAYER_PACKAGES := -p aft-extension -p aft-runtime-shim
 
 help: ## This list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
 demo: layer-binaries examples ## The same transfers, errors, kills and duplicates with and without AFT
 	@python=$$(tests/tools.sh python) || echo "The Python half of the demo is passed over, for the reason above."; \
@@ -41,6 +41,12 @@ mutants: need-cargo ## Breaks the protocol one rule at a time; every break must 
 layer: ## The layer's zip for this machine's architecture
 	layer/build.sh
 
+# Linked statically, as the layer is: it runs on any of Lambda's systems.
+fault-manager: need-cargo ## The fault manager's bootstrap, for this machine's architecture
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target "$$(uname -m)-unknown-linux-gnu" -p aft-fault-manager
+	install -D -m 755 "target/$$(uname -m)-unknown-linux-gnu/release/aft-fault-manager" "target/fault-manager/$$(uname -m)/bootstrap"
+	@ls -l "target/fault-manager/$$(uname -m)/bootstrap"
+
 # The two processes of the layer, as they are shipped: built by themselves, so that no other crate's features leak in.
 layer-binaries: need-cargo
 	cargo build --release $(LAYER_PACKAGES)
@@ -62,8 +68,11 @@ need-cargo:
 clean: ## Removes what was built and fetched
 	rm -rf target .cache .aft
 
-# Called by `sam build` for the layer in template.yaml.
-.PHONY: build-AftLayer
+# Called by `sam build` for the layer and the fault manager in template.yaml.
+.PHONY: build-AftLayer build-FaultManager
 build-AftLayer:
 	layer/build.sh
 	cp -r target/layer/$$(uname -m)/. "$(ARTIFACTS_DIR)"
+
+build-FaultManager: fault-manager
+	cp "target/fault-manager/$$(uname -m)/bootstrap" "$(ARTIFACTS_DIR)/bootstrap"

@@ -145,7 +145,7 @@ def prepare():
     manifest = (ROOT / "Cargo.toml").read_text()
     manifest = re.sub(r"members = \[.*?\]", f"members = {CRATES}".replace("'", '"'), manifest)
     manifest = manifest.replace('warnings = "deny"', 'warnings = "allow"')
-    (COPY / "Cargo.toml").write_text(re.sub(r"^aft-cli = .*\n", "", manifest, flags=re.M))
+    (COPY / "Cargo.toml").write_text(re.sub(r"^aft-(cli|fault-manager) = .*\n", "", manifest, flags=re.M))
 
 
 def failing_tests():

@@ -1,17 +1,21 @@
-//! What `aft local` does, from its arguments to its end.
+//! What `aft local` and `aft recover` do, from their arguments to their end.
 
 use std::io;
 
+use aft_store::dynamodb::DynamoDb;
+use aft_store::{Store, StoreError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::LocalArguments;
 use crate::config::HostConfig;
 use crate::console;
+use crate::embedded::{Embedded, Storage};
 use crate::engine::{Connected, EngineError, Tables};
 use crate::error::HostError;
 use crate::host::Host;
+use crate::recover::{PlaceError, RecoverArguments, Recovery, Summary};
 
-/// Why `aft local` could not do its work.
+/// Why `aft` could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The host could not start.
@@ -20,6 +24,12 @@ pub enum AppError {
     /// There are no tables to use.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// There are no tables to look at.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The tables cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The system refused to deliver signals.
     #[error("cannot wait for Ctrl-C: {0}")]
     Signals(#[source] io::Error),
@@ -50,6 +60,30 @@ pub async fn local(arguments: LocalArguments) -> Result<(), AppError> {
         // Dropping the host kills what is left.
         () = end.asked_for() => Ok(()),
     }
+}
+
+/// Looks at commit records and rolls forward those that are not applied.
+///
+/// # Errors
+/// [`AppError`]: why it could not start. What is wrong with a record is in the summary, and was printed.
+pub async fn recover(arguments: RecoverArguments) -> Result<Summary, AppError> {
+    let embedded = match arguments.file()? {
+        Some(file) => Some(Embedded::start(Storage::File(file)).await.map_err(EngineError::from)?),
+        None => None,
+    };
+    let endpoint = embedded.as_ref().map(Embedded::endpoint);
+    let store = DynamoDb::new(&arguments.store(endpoint.as_deref())?);
+    store.probe().await?;
+    let recovery = Recovery::new(&store, &arguments).await;
+    let summary = match arguments.transaction {
+        Some(transaction) => recovery.only(transaction).await,
+        None => recovery.scan(arguments.segments).await,
+    };
+    console::print(&summary.to_string());
+    if let Some(embedded) = embedded {
+        embedded.stop().await.map_err(EngineError::from)?;
+    }
+    Ok(summary)
 }
 
 fn describe(config: &HostConfig, data: &Connected, tables: &Tables) -> Vec<String> {

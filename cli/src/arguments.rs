@@ -10,6 +10,7 @@ use crate::config::{HostConfig, Layer, LayerBinaries};
 use crate::engine::{Engine, Tables};
 use crate::error::HostError;
 use crate::process::Program;
+use crate::recover::RecoverArguments;
 
 /// AFT on Lambda, on a developer's machine.
 #[derive(Debug, Parser)]
@@ -25,6 +26,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run a function as Lambda would, with AFT's layer and a DynamoDB of its own.
     Local(LocalArguments),
+    /// Make visible what was committed and never applied, whatever died: look at every commit record, or at one.
+    Recover(RecoverArguments),
 }
 
 /// `aft local`.
@@ -169,8 +172,10 @@ mod tests {
     use super::{Arguments, Command, Engine, LocalArguments};
 
     fn local(line: &str) -> LocalArguments {
-        let Command::Local(arguments) = Arguments::try_parse_from(line.split(' ')).unwrap().command;
-        arguments
+        match Arguments::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Local(arguments) => arguments,
+            Command::Recover(_) => panic!("another command"),
+        }
     }
 
     #[test]

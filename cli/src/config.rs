@@ -1,4 +1,4 @@
-//! What a host is told, and the only place of this crate that reads the environment.
+//! What a host is told, who asks AWS, and the only place of this crate that reads the environment.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aft_protocol::settings;
+use aft_protocol::settings::{self, Faults, Reader};
+use aft_store::dynamodb::Credentials;
 
 use crate::error::HostError;
 use crate::log::LogSink;
@@ -22,6 +23,33 @@ const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
 pub(crate) const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 /// The embedded engine asks for credentials and does not look at them.
 const LOCAL_CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")];
+
+/// Who asks a DynamoDB, and in which region.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    pub(crate) region: String,
+    pub(crate) credentials: Credentials,
+}
+
+/// As AWS's own tools say it in the environment; all faults at once.
+pub(crate) fn account() -> Result<Account, Faults> {
+    let mut variables: BTreeMap<_, _> = env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
+    if let Some(region) = variables.get("AWS_DEFAULT_REGION").cloned() {
+        variables.entry("AWS_REGION".to_owned()).or_insert(region);
+    }
+    let mut reader = Reader::new(variables);
+    let region = reader.required_variable("AWS_REGION", "name the region of the tables");
+    let credentials = Credentials::read(&mut reader);
+    reader.finish().map(|()| Account { region, credentials })
+}
+
+/// The same for an engine that may not care: where the environment says nothing, anything will do.
+pub(crate) fn local_account() -> Account {
+    let [id, secret] = LOCAL_CREDENTIALS.map(|(name, value)| env::var(name).unwrap_or_else(|_| value.to_owned()));
+    let session_token = env::var("AWS_SESSION_TOKEN").ok();
+    let region = env::var("AWS_REGION").or_else(|_| env::var("AWS_DEFAULT_REGION")).unwrap_or("us-east-1".into());
+    Account { region, credentials: Credentials::Keys { access_key_id: id, secret_access_key: secret, session_token } }
+}
 
 /// What a host runs, and how.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! The only place that prints: the lines of `aft local`, coloured on a terminal only.
+//! The only place that prints: the lines of `aft`, those of sandboxes coloured on a terminal only.
 
 use std::io::{IsTerminal, Write};
 
@@ -8,6 +8,11 @@ use crate::log::{LogLine, LogSink, Source};
 /// Prints a line. A reader that went away (`aft local | head`) ends nothing.
 pub fn print(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Prints a line to standard error.
+pub fn print_error(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// A sink that prints the lines that are to be shown.

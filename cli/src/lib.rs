@@ -19,6 +19,7 @@
 //! | `watched`, `clock` | a state to wait on; time and randomness |
 //! | `engine`, [`embedded`] | which DynamoDB the processes use; one of our own |
 //! | [`arguments`], [`app`], [`console`] | the `aft` command |
+//! | [`recover`] | `aft recover`: recovery by hand |
 
 mod api;
 pub mod app;
@@ -40,6 +41,7 @@ mod lifecycle;
 pub mod log;
 pub mod port;
 mod process;
+pub mod recover;
 mod runtime_api;
 mod sandbox;
 mod watched;

@@ -6,19 +6,24 @@ use aft_cli::app;
 use aft_cli::arguments::{Arguments, Command};
 use clap::Parser;
 
+/// Not everything is as it should be; what is not was named.
+const EXIT_FINDINGS: u8 = 1;
 /// The arguments or the machine do not allow what was asked for.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let Command::Local(arguments) = Arguments::parse().command;
+    let command = Arguments::parse().command;
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&format!("cannot start threads: {error}")),
     };
-    match runtime.block_on(app::local(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(&error.to_string()),
-    }
+    let done = match command {
+        Command::Local(arguments) => runtime.block_on(app::local(arguments)).map(|()| ExitCode::SUCCESS),
+        Command::Recover(arguments) => runtime.block_on(app::recover(arguments)).map(|summary| {
+            if summary.everything_is_applied() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) }
+        }),
+    };
+    done.unwrap_or_else(|error| refuse(&error.to_string()))
 }
 
 fn refuse(reason: &str) -> ExitCode {

@@ -5,6 +5,7 @@
 //! | [`error`] | failures, classified by what the caller must do |
 //! | [`retry`] | trying a call again, with a deadline |
 //! | [`roll_forward`](mod@roll_forward) | moving every head to what a commit record says |
+//! | [`recovery`] | finding the records that are not applied, and rolling them forward |
 //! | [`dynamodb`] | the production store, through aws-sdk-dynamodb |
 //! | `memory` | the contract in its plainest form, for protocol tests (feature `testing`) |
 //! | `faults` | a store that fails on purpose, before or after the effect (feature `testing`) |
@@ -29,13 +30,14 @@ pub mod error;
 pub mod faults;
 #[cfg(feature = "testing")]
 pub mod memory;
+pub mod recovery;
 pub mod retry;
 pub mod roll_forward;
 #[cfg(feature = "testing")]
 pub mod simulated;
 
 pub use error::{ErrorKind, Pace, StoreError};
-pub use roll_forward::roll_forward;
+pub use roll_forward::{is_past_recovery, roll_forward};
 
 /// How a conditional write of a commit record ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 //! | [`local`] | the local host, with the layer in it and proxies around it |
 //! | [`store`] | the store of a test |
 //! | [`sqs`] | a queue that delivers at least once |
+//! | [`streams`] | a table's stream, as Lambda reads it |
 //! | [`wire`] | a TCP proxy that breaks connections and holds requests |
 //! | [`world`] | two of our own hosts over one embedded DynamoDB, every step of which a test can stop |
 //! | [`store_proxy`], [`witness`] | by what it stops them: requests to DynamoDB, and the handler |
@@ -28,6 +29,7 @@ pub mod matrix;
 pub mod sqs;
 pub mod store;
 pub mod store_proxy;
+pub mod streams;
 pub mod tools;
 pub mod wire;
 pub mod witness;

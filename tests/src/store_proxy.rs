@@ -216,6 +216,12 @@ impl StoreProxy {
         self.state.borrow().operations.clone()
     }
 
+    /// How many requests of any kind were.
+    #[must_use]
+    pub fn all(&self) -> usize {
+        self.state.borrow().done.len()
+    }
+
     async fn until(&self, what: &str, reached: impl FnMut(&State) -> bool) {
         let mut state = self.state.subscribe();
         soon(what, state.wait_for(reached)).await.expect("this proxy holds the sender");

@@ -37,6 +37,10 @@ pub(super) enum Malformed {
     OtherTransaction,
     #[error("{missing} of the {named} chunks that the record names are missing")]
     MissingChunks { missing: usize, named: usize },
+    #[error("the stream's image of it is not DynamoDB's JSON: {0}")]
+    Image(#[from] serde_json::Error),
+    #[error("the stream's image of it has a binary attribute that is not in base64: {0}")]
+    Base64(#[from] base64::DecodeError),
     #[error("the record does not name this chunk, or names it once and it came twice")]
     NotNamed,
     #[error(transparent)]

@@ -10,6 +10,8 @@
 //! | `head_item` | heads: the data table's layout and the update that moves one |
 //! | `record_item` | commit records: the transaction table's layout, and what overflows into chunks |
 //! | `claim_item` | claims: who is at a transaction |
+//! | `found` | commit records for recovery: in the table's stream, or by a scan of it |
+//! | `settings` | the part of a process's settings that says where the tables are |
 //! | `request` | the four requests that the store makes, and batches of keys |
 //! | `tables` | whether the tables are usable; making them |
 //!
@@ -22,9 +24,11 @@ pub mod client;
 mod connections;
 mod credentials;
 mod error;
+mod found;
 mod head_item;
 mod record_item;
 mod request;
+mod settings;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -54,6 +58,7 @@ use tables::{Role, Table};
 pub use credentials::Credentials;
 
 pub use client::{Config, Endpoint, InvalidEndpoint, ReadConsistency, TimeLimits};
+pub use found::{Found, Page, Place, Segment};
 
 /// Chunks written at the same time. Each is held as bytes and as JSON: about 1 MB.
 const CHUNKS_PER_WRITE: usize = 4;
@@ -127,8 +132,15 @@ impl DynamoDb {
 
     /// Decodes a record's own item and fetches the chunks that it names.
     async fn complete(&self, item: Item) -> Result<CommitRecord, StoreError> {
+        self.with_chunks(self.decoded(item)?).await
+    }
+
+    fn decoded(&self, item: Item) -> Result<Partial, StoreError> {
+        Partial::decode(item).map_err(|error| self.transactions.malformed("reading a commit record", error))
+    }
+
+    async fn with_chunks(&self, mut partial: Partial) -> Result<CommitRecord, StoreError> {
         let malformed = |error| self.transactions.malformed("reading a commit record", error);
-        let mut partial = Partial::decode(item).map_err(malformed)?;
         for keys in partial.chunk_keys().chunks(CHUNKS_PER_READ) {
             for chunk in self.get_all(&self.transactions, keys.to_vec(), ReadConsistency::Strong).await? {
                 partial.add(chunk).map_err(malformed)?;

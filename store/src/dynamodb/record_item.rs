@@ -129,7 +129,7 @@ fn put_part(item: &mut Item, part: &Part<'_>) {
 }
 
 /// A record whose own item is decoded and whose chunks are awaited.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Partial {
     record: CommitRecord,
     awaited: BTreeMap<String, usize>,
@@ -168,6 +168,16 @@ impl Partial {
         let mut partial = Self { record, awaited, response };
         partial.add_writes(fields)?;
         Ok(partial)
+    }
+
+    /// The record as far as its own item tells: all of it but writes and response that are in awaited chunks.
+    pub(super) fn so_far(&self) -> &CommitRecord {
+        &self.record
+    }
+
+    /// Whether no chunk is awaited.
+    pub(super) fn is_whole(&self) -> bool {
+        self.awaited.is_empty()
     }
 
     /// Where the awaited chunks are.
