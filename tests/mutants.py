@@ -145,8 +145,6 @@ def prepare():
     manifest = (ROOT / "Cargo.toml").read_text()
     manifest = re.sub(r"members = \[.*?\]", f"members = {CRATES}".replace("'", '"'), manifest)
     manifest = manifest.replace('warnings = "deny"', 'warnings = "allow"')
-    # Profiles of crates that the copy does not have.
-    manifest = re.sub(r"\[profile\.dev\.package\.[^\]]*\]\n[^\[]*", "", manifest)
     (COPY / "Cargo.toml").write_text(re.sub(r"^aft-(cli|fault-manager) = .*\n", "", manifest, flags=re.M))
 
 

@@ -93,6 +93,8 @@ struct History {
     breaches: Vec<Breaches>,
     /// Counts what is noted below: what has a smaller number came before.
     moments: u64,
+    /// Responses of attempts of which the caller was told that nothing was written.
+    refused: BTreeSet<String>,
     /// When the attempt began that would answer so.
     began: BTreeMap<String, u64>,
     /// When it was acknowledged that everything which a transaction wrote is visible.
@@ -239,6 +241,7 @@ impl<G: Ground> World<G> {
                 Ok(CommitResult::Unknown(..)) | Err(_) => return (reads, Ended::Unknown),
                 Ok(CommitResult::Mismatch) => panic!("seed {}: {transaction} has one payload", self.seed),
                 Ok(CommitResult::Conflict(_) | CommitResult::Failed(..)) => {
+                    self.history.borrow_mut().refused.insert(response);
                     self.note(Attempted { transaction, reads, ended: Ended::Refused });
                     number = number.next();
                 }
@@ -308,7 +311,10 @@ impl<G: Ground> World<G> {
             }
             Ok(CommitResult::Duplicate(recorded)) => answered(&recorded),
             Ok(CommitResult::Mismatch) => panic!("seed {}: a message has one payload", self.seed),
-            Ok(CommitResult::Conflict(_) | CommitResult::Failed(..)) => Ended::Refused,
+            Ok(CommitResult::Conflict(_) | CommitResult::Failed(..)) => {
+                self.history.borrow_mut().refused.insert(response);
+                Ended::Refused
+            }
             Ok(CommitResult::Unknown(..)) | Err(_) => Ended::Unknown,
         }
     }
@@ -412,6 +418,10 @@ impl<G: Ground> World<G> {
             let record =
                 record.unwrap_or_else(|| panic!("seed {}: {transaction} was acknowledged and is lost", self.seed));
             assert_eq!(Some(&*record.response.body), given.first().map(|text| text.as_bytes()), "seed {}", self.seed);
+        }
+        for record in records.values() {
+            let response = String::from_utf8_lossy(&record.response.body);
+            assert!(!history.refused.contains(&*response), "seed {}: {response} was called failed", self.seed);
         }
     }
 

@@ -2,6 +2,7 @@
 //! sandbox's last; and the truth behind all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use aft_store::faults::{Call, Fault, Faulty};
 use aft_store::memory::Memory;
 use aft_store::simulated::{self, Engine, Request, Side, Throttle, What};
 use aft_store::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
+
+use tokio::time::Instant;
 
 use super::{Breaches, Truth, Watched, splitmix};
 
@@ -148,19 +151,29 @@ impl Ground for Simulated {
     fn store(&self, life: Life, reads_strongly: bool, breaches: &Breaches) -> Self::Store {
         let reads = if reads_strongly { ReadConsistency::Strong } else { ReadConsistency::Eventual };
         let plan = {
-            let life = life.clone();
-            move |request: &Request| fate(&life, request)
+            let (life, drought) = (life.clone(), drought(&life));
+            move |request: &Request| fate(&life, drought.as_ref(), request)
         };
         let store = self.engine.store_with(reads, &TimeLimits::default(), plan);
         Mortal { store: Watched::new(store, self.clone(), breaches), life }
     }
 }
 
+/// A time in which DynamoDB has no capacity for a sandbox, often past an invocation's deadline; one life in three has it.
+fn drought(life: &Life) -> Option<Range<Instant>> {
+    let (begin, length) = (life.draw(400), life.draw(15_000));
+    let begin = Instant::now() + Duration::from_millis(begin);
+    (life.draw(3) == 0).then(|| begin..begin + Duration::from_millis(length))
+}
+
 /// What becomes of a request in a life.
-fn fate(life: &Life, request: &Request) -> simulated::Fault {
+fn fate(life: &Life, drought: Option<&Range<Instant>>, request: &Request) -> simulated::Fault {
     use simulated::Fault;
     if life.is_over() {
         return Fault::Silent(Side::Before);
+    }
+    if drought.is_some_and(|drought| drought.contains(&Instant::now())) {
+        return Fault::Throttled(Throttle::Provisioned);
     }
     let is_record = request.what == What::Record;
     match life.draw(100) {
