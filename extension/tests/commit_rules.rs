@@ -73,6 +73,25 @@ async fn a_duplicate_applies_what_a_dead_writer_left() {
     assert_eq!(stored(&store, "a").as_deref(), Some("1"));
 }
 
+/// R-COMMIT-2: what is applied already is looked at and not written again, because moves that are refused cost write units.
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_of_what_is_applied_writes_nothing() {
+    let store = Memory::new();
+    Sandbox::new(&store, 1).write(7, &[("a", "1"), ("b", "1")]).await;
+    let retry = Sandbox::new(&store, 2);
+    retry.begin(7).await;
+    retry.put(7, "a", "other");
+    assert_eq!(retry.commit(7, "again").await, CommitResult::Duplicate(answer("ok")));
+    assert_eq!(
+        retry.calls(),
+        [
+            Call::Commit(TransactionId::from_bits(7)),
+            // The record came with the refusal.
+            Call::Heads([k("a"), k("b")].into()),
+        ]
+    );
+}
+
 /// R-COMMIT-2 with the look-up beside the handler: a duplicate that finds nothing left to write still gives the recorded
 /// answer, and one that fails is saved by it.
 #[tokio::test(start_paused = true)]

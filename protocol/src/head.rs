@@ -101,6 +101,8 @@ impl Entry {
 /// What is known of the version that a move takes the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Before {
+    /// Which; the head may be further by now, and is never behind it.
+    pub version: Version,
     /// What it takes to carry it inline.
     bytes: usize,
     record_expires_at_seconds: u64,
@@ -191,7 +193,8 @@ impl Head {
     #[must_use]
     pub fn before(&self) -> Before {
         let bytes = if self.current.version.is_zero() { 0 } else { self.current.inline_bytes() };
-        Before { bytes, record_expires_at_seconds: self.current.record_expires_at_seconds }
+        let Entry { version, record_expires_at_seconds, .. } = self.current;
+        Before { version, bytes, record_expires_at_seconds }
     }
 
     /// Whether this head goes back to the time before the key existed.

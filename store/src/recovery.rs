@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use aft_protocol::head::Before;
 use aft_protocol::key::Key;
 use aft_protocol::limits::BATCH_KEYS;
 use aft_protocol::record::CommitRecord;
-use aft_protocol::version::Version;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::retry::Patience;
@@ -73,6 +73,21 @@ pub async fn recover<S: Store>(
     outcomes
 }
 
+/// Rolls one record forward if a head is behind it. One round trip for heads if it writes at most 100 keys.
+///
+/// # Errors
+/// [`StoreError`]: the heads could not be read, or not all be moved.
+pub async fn recover_one<S: Store>(
+    store: &S,
+    record: &CommitRecord,
+    now_seconds: u64,
+    patience: Patience<'_>,
+) -> Result<(), StoreError> {
+    let keys = record.writes.keys().cloned().collect();
+    let heads = heads(store, keys, patience).await?;
+    roll_forward(store, record, &heads, now_seconds, patience).await
+}
+
 async fn recover_together<S: Store>(
     store: &S,
     records: &[CommitRecord],
@@ -81,25 +96,25 @@ async fn recover_together<S: Store>(
     patience: Patience<'_>,
 ) -> Result<Vec<Outcome>, StoreError> {
     let keys: BTreeSet<_> = records.iter().flat_map(|record| record.writes.keys().cloned()).collect();
-    let heads = versions(store, keys, patience).await?;
+    let heads = heads(store, keys, patience).await?;
     // Collected first: a stream of borrowing futures would not be Send.
-    let one = |record| recover_one(store, record, is_applied(record, &heads), doing, now_seconds, patience);
-    let each: Vec<_> = records.iter().map(one).collect();
+    let each: Vec<_> =
+        records.iter().map(|record| recover_each(store, record, &heads, doing, now_seconds, patience)).collect();
     Ok(stream::iter(each).buffered(RECORDS).collect().await)
 }
 
-async fn recover_one<S: Store>(
+async fn recover_each<S: Store>(
     store: &S,
     record: &CommitRecord,
-    applied: bool,
+    heads: &BTreeMap<Key, Before>,
     doing: Doing,
     now_seconds: u64,
     patience: Patience<'_>,
 ) -> Outcome {
     match doing {
-        _ if applied => Outcome::Applied,
+        _ if is_applied(record, heads) => Outcome::Applied,
         Doing::Look => Outcome::Behind,
-        Doing::RollForward => match roll_forward(store, record, &BTreeMap::new(), now_seconds, patience).await {
+        Doing::RollForward => match roll_forward(store, record, heads, now_seconds, patience).await {
             Ok(()) => Outcome::RolledForward,
             Err(error) => Outcome::Failed(Arc::new(error)),
         },
@@ -107,21 +122,21 @@ async fn recover_one<S: Store>(
 }
 
 /// Whether every head that the record writes is at its version or further.
-fn is_applied(record: &CommitRecord, heads: &BTreeMap<Key, Version>) -> bool {
-    record.writes.keys().all(|key| heads.get(key).is_some_and(|version| *version >= record.version))
+fn is_applied(record: &CommitRecord, heads: &BTreeMap<Key, Before>) -> bool {
+    record.writes.keys().all(|key| heads.get(key).is_some_and(|head| head.version >= record.version))
 }
 
-/// The versions that these heads are at.
-async fn versions<S: Store>(
+/// What these heads are at.
+async fn heads<S: Store>(
     store: &S,
     keys: BTreeSet<Key>,
     patience: Patience<'_>,
-) -> Result<BTreeMap<Key, Version>, StoreError> {
+) -> Result<BTreeMap<Key, Before>, StoreError> {
     let keys: Vec<_> = keys.into_iter().collect();
     let requests: Vec<_> = keys.chunks(BATCH_KEYS).map(|keys| keys.iter().cloned().collect::<BTreeSet<_>>()).collect();
     let answers = requests.iter().map(|keys| async move {
         let heads = patience.retrying(|| store.heads(keys)).await?;
-        Ok::<_, StoreError>(heads.into_iter().map(|(key, head)| (key, head.current.version)).collect::<Vec<_>>())
+        Ok::<_, StoreError>(heads.into_iter().map(|(key, head)| (key, head.before())).collect::<Vec<_>>())
     });
     let answers: Vec<_> = answers.collect();
     stream::iter(answers)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use aft_protocol::head::{Before, Entry, Keep};
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 
 use crate::retry::Patience;
 use crate::{Applied, Store, StoreError};
@@ -26,10 +26,10 @@ pub const fn is_past_recovery(record: &CommitRecord, now_seconds: u64) -> bool {
     record.expires_at_seconds.saturating_add(GRACE_SECONDS) <= now_seconds
 }
 
-/// Moves every head to a durable record's entry, unless it is there or further. The first move that fails for good ends it;
-/// what was moved until then stays. It is now `now_seconds` since the epoch. What is known of the heads `before` spares round
-/// trips and write units where they are large; nothing depends on its being right. A record that [`is_past_recovery`] is left
-/// alone: it was applied (R-FM-1).
+/// Moves every head to a durable record's entry, unless it is there or further. A move that fails for good does not keep the
+/// others from being made. It is now `now_seconds` since the epoch. What is known of the heads `before` spares moves, round
+/// trips and write units; nothing depends on its being new. A record that [`is_past_recovery`] is left alone: it was applied
+/// (R-FM-1).
 ///
 /// # Errors
 /// The first [`StoreError`] that was not worth, or had no time for, another try.
@@ -43,13 +43,17 @@ pub async fn roll_forward<S: Store>(
     if is_past_recovery(record, now_seconds) {
         return Ok(());
     }
-    let moves = record.head_entries().map(|(key, entry)| {
-        let keep = entry.keep(key, before.get(key).copied(), now_seconds);
-        move_head(store, key, entry, keep, patience)
+    let moves = record.head_entries().filter_map(|(key, entry)| {
+        let before = before.get(key).copied();
+        if before.is_some_and(|before| before.version >= entry.version) {
+            return None;
+        }
+        let keep = entry.keep(key, before, now_seconds);
+        Some(move_head(store, key, entry, keep, patience))
     });
     // Collected first: a stream of borrowing futures would not be Send.
     let moves: Vec<_> = moves.collect();
-    stream::iter(moves).map(Ok).try_for_each_concurrent(PARALLEL, |moving| moving).await
+    stream::iter(moves).buffer_unordered(PARALLEL).fold(Ok(()), async |first, moved| first.and(moved)).await
 }
 
 async fn move_head<S: Store>(

@@ -55,6 +55,10 @@ pub struct RecoverArguments {
     /// Only say what would be rolled forward.
     #[arg(long)]
     pub dry_run: bool,
+    /// The tables are as they were at this time, in seconds since the epoch: after a restore. What has expired since is applied
+    /// too.
+    #[arg(long, value_name = "SECONDS")]
+    pub as_of: Option<u64>,
     /// How many parts of the table are scanned at the same time.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=1_000))]
     pub segments: i32,

@@ -44,6 +44,8 @@ const UNITS_PER_HEAD: f64 = 0.5;
 pub(crate) struct Recovery<'a> {
     pub(crate) store: &'a DynamoDb,
     pub(crate) doing: Doing,
+    /// Which time it is for the tables, in seconds since the epoch.
+    pub(crate) now_seconds: u64,
     pub(crate) budget: Budget,
     pub(crate) progress: Progress,
 }
@@ -52,7 +54,9 @@ impl<'a> Recovery<'a> {
     pub(crate) async fn new(store: &'a DynamoDb, arguments: &RecoverArguments) -> Self {
         let doing = if arguments.dry_run { Doing::Look } else { Doing::RollForward };
         let items = if arguments.transaction.is_none() { store.items_about().await } else { None };
-        Self { store, doing, budget: Budget::new(arguments.read_units_per_second), progress: Progress::new(items) }
+        let now_seconds = arguments.as_of.unwrap_or_else(|| clock::epoch_ms(Duration::ZERO) / 1_000);
+        let (budget, progress) = (Budget::new(arguments.read_units_per_second), Progress::new(items));
+        Self { store, doing, now_seconds, budget, progress }
     }
 
     /// Every commit record of the table, in so many segments at the same time.
@@ -121,13 +125,12 @@ impl<'a> Recovery<'a> {
     }
 
     async fn records(&self, mut records: Vec<CommitRecord>) {
-        let now_seconds = clock::epoch_ms(Duration::ZERO) / 1_000;
         let all = records.len();
-        records.retain(|record| !is_past_recovery(record, now_seconds));
+        records.retain(|record| !is_past_recovery(record, self.now_seconds));
         self.progress.past_recovery(all - records.len());
         let keys: usize = records.iter().map(|record| record.writes.len()).sum();
         self.budget.spend(keys as f64 * UNITS_PER_HEAD).await;
-        let outcomes = recover(self.store, &records, self.doing, now_seconds, patience()).await;
+        let outcomes = recover(self.store, &records, self.doing, self.now_seconds, patience()).await;
         for (record, outcome) in records.iter().zip(outcomes) {
             match outcome {
                 Outcome::Applied => self.progress.applied(),

@@ -16,6 +16,7 @@ use aft_protocol::id::SandboxId;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 use aft_protocol::version::Version;
+use aft_store::recovery::recover_one;
 use aft_store::retry::out_of_time;
 use aft_store::{Store, StoreError, roll_forward};
 use tokio::sync::watch;
@@ -115,19 +116,27 @@ impl Drop for Pending {
     }
 }
 
+/// What is known of a record's heads when its apply starts.
+pub(super) enum Heads {
+    /// They are behind, and of some this was seen.
+    Behind(BTreeMap<Key, Before>),
+    /// Nothing. They are looked at first: that costs a fraction of moves which are refused.
+    Unknown,
+}
+
 /// How an apply that was started goes on.
 pub(super) type Progress = watch::Receiver<Option<Result<(), Arc<StoreError>>>>;
 
 impl<S: Store> Session<S> {
-    /// Starts applying a durable record, given what is known of the heads before, and returns at once.
-    pub(super) fn start_apply(&self, record: Arc<CommitRecord>, before: BTreeMap<Key, Before>) -> Progress {
+    /// Starts applying a durable record, and returns at once.
+    pub(super) fn start_apply(&self, record: Arc<CommitRecord>, heads: Heads) -> Progress {
         let (done, progress) = watch::channel(None);
         let session = self.clone();
         self.inner.applies.own().starts(&record, &progress);
         // Counted before the task first runs: from here on the sandbox must not freeze.
         let pending = Pending::new(&self.inner.applies);
         tokio::spawn(async move {
-            let result = session.apply(&record, &before).await;
+            let result = session.apply(&record, &heads).await;
             // Also if it failed: some heads may have moved.
             session.cache().forget(record.writes.keys());
             match &result {
@@ -155,21 +164,23 @@ impl<S: Store> Session<S> {
         let Some((record, progress)) = last else { return Ok(()) };
         match wait_for(progress.clone(), deadline).await {
             Ok(()) => Ok(()),
-            Err(_) if progress.borrow().is_some() => {
-                wait_for(self.start_apply(record, BTreeMap::new()), deadline).await
-            }
+            Err(_) if progress.borrow().is_some() => wait_for(self.start_apply(record, Heads::Unknown), deadline).await,
             Err(out_of_time) => Err(out_of_time),
         }
     }
 
-    async fn apply(&self, record: &CommitRecord, before: &BTreeMap<Key, Before>) -> Result<(), StoreError> {
+    async fn apply(&self, record: &CommitRecord, heads: &Heads) -> Result<(), StoreError> {
         let patience = self.patience(Instant::now() + UNATTENDED);
-        roll_forward(&self.inner.store, record, before, self.now_seconds(), patience).await
+        let (store, now_seconds) = (&self.inner.store, self.now_seconds());
+        match heads {
+            Heads::Behind(before) => roll_forward(store, record, before, now_seconds, patience).await,
+            Heads::Unknown => recover_one(store, record, now_seconds, patience).await,
+        }
     }
 
-    /// Applies a durable record and waits for it, but not past the deadline.
+    /// Makes sure that a record which somebody else may have applied is applied, but waits not past the deadline.
     pub(super) async fn finish_apply(&self, record: &CommitRecord, deadline: Instant) -> Result<(), StoreError> {
-        let progress = self.start_apply(Arc::new(record.clone()), BTreeMap::new());
+        let progress = self.start_apply(Arc::new(record.clone()), Heads::Unknown);
         wait_for(progress, deadline).await
     }
 }

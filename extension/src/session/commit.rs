@@ -18,7 +18,7 @@ use aft_store::{Committed, ErrorKind, Store, StoreError};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::apply::wait_for;
+use super::apply::{Heads, wait_for};
 use super::retry::last_moment;
 use super::{Ack, Named, Open, Session, SessionError};
 
@@ -160,7 +160,7 @@ impl<S: Store> Session<S> {
             }
             Ok(Recorded::Mine) => {
                 self.outlived(record.transaction());
-                self.start_apply(record, before)
+                self.start_apply(record, Heads::Behind(before))
             }
         };
         drop(turn);

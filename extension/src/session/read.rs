@@ -14,6 +14,7 @@ use aft_protocol::version::Version;
 use aft_store::Store;
 use tokio::time::Instant;
 
+use super::apply::Heads;
 use super::{Named, Open, Session, SessionError, refused};
 
 /// What a read allows of the sandbox's cache of heads; by default, nothing but to keep what is fetched.
@@ -232,7 +233,7 @@ impl<S: Store> Session<S> {
             return;
         }
         match self.record_of(newest.transaction(), deadline).await {
-            Ok(Some(record)) => drop(self.start_apply(Arc::new(record), BTreeMap::new())),
+            Ok(Some(record)) => drop(self.start_apply(Arc::new(record), Heads::Unknown)),
             Ok(None) => {}
             // The attempt ends with its conflict all the same.
             Err(error) => {
@@ -248,7 +249,7 @@ impl<S: Store> Session<S> {
         }
         if let Some(Some(record)) = records.get(&entry.version.transaction()) {
             tracing::info!(transaction = %record.transaction(), "found committed but not applied: rolling forward");
-            let _progress = self.start_apply(Arc::new(record.clone()), BTreeMap::new());
+            let _progress = self.start_apply(Arc::new(record.clone()), Heads::Behind(BTreeMap::new()));
         }
     }
 }
