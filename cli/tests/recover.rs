@@ -120,7 +120,7 @@ async fn what_cannot_be_done_is_named() {
     let id = TransactionId::from_bits(1).to_string();
     let (code, out, _) = aft(&data.file(), &["--transaction", &id]);
     assert_eq!(code, 1);
-    assert!(out.contains(&format!("FAILED {id}: there is no commit record")), "{out}");
+    assert!(out.contains(&format!("could not apply {id}: there is no commit record")), "{out}");
 
     for (more, why) in
         [(&["--data-table", "other"][..], "no such table"), (&["--transaction", "x"], "not a transaction ID")]

@@ -75,7 +75,7 @@ impl Progress {
 
     pub(crate) fn failed(&self, what: &str, why: &dyn Display) {
         self.state().summary.failed += 1;
-        self.say(&format!("FAILED {what}: {why}"));
+        self.say(&format!("could not apply {what}: {why}"));
     }
 
     /// The end.

@@ -34,7 +34,7 @@ impl fmt::Display for Summary {
         let Self { items, read_units, applied, behind, rolled_forward, past_recovery, failed } = self;
         write!(f, "{applied} applied, {rolled_forward} rolled forward")?;
         for (count, what) in
-            [(behind, "to roll forward"), (past_recovery, "expired and left alone"), (failed, "FAILED")]
+            [(behind, "to roll forward"), (past_recovery, "expired and left alone"), (failed, "not applied")]
         {
             if *count > 0 {
                 write!(f, ", {count} {what}")?;
@@ -60,7 +60,7 @@ mod tests {
             Summary { items: 9, read_units: 4.5, behind: 1, rolled_forward: 2, past_recovery: 1, failed: 1, ..quiet };
         assert_eq!(
             busy.to_string(),
-            "3 applied, 2 rolled forward, 1 to roll forward, 1 expired and left alone, 1 FAILED; 9 items scanned, 4.5 read units"
+            "3 applied, 2 rolled forward, 1 to roll forward, 1 expired and left alone, 1 not applied; 9 items scanned, 4.5 read units"
         );
         assert!(!busy.everything_is_applied());
         assert!(!Summary { behind: 1, ..quiet }.everything_is_applied());
