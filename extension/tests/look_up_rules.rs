@@ -206,6 +206,8 @@ async fn a_commit_without_its_look_ups_writes_nothing() {
         (Fault::Before(ErrorKind::Unavailable), ErrorCode::StoreUnavailable),
         (Fault::HangBefore, ErrorCode::StoreUnavailable),
         (Fault::Before(ErrorKind::Rejected), ErrorCode::StoreRejected),
+        // Another program's item is in the place of the head: to find that after the record would be too late.
+        (Fault::Before(ErrorKind::Malformed), ErrorCode::StoreRejected),
     ] {
         let before = Instant::now();
         let down =
