@@ -67,6 +67,9 @@ pub trait Ground: Truth {
     /// The sandboxes' store.
     type Store: Store;
 
+    /// The store past every fault.
+    fn truth(&self) -> impl Store;
+
     /// What was asked of it, if it keeps that.
     fn trace(&self) -> String {
         String::new()
@@ -82,6 +85,10 @@ pub trait Ground: Truth {
 /// The contract in its plainest form, with faults injected call by call.
 impl Ground for Memory {
     type Store = Faulty<Watched<Self, Self>>;
+
+    fn truth(&self) -> impl Store {
+        self.clone()
+    }
 
     async fn new() -> Self {
         Self::new()
@@ -137,6 +144,10 @@ impl Truth for Simulated {
 
 impl Ground for Simulated {
     type Store = Mortal<Watched<DynamoDb, Self>>;
+
+    fn truth(&self) -> impl Store {
+        self.truth.clone()
+    }
 
     fn trace(&self) -> String {
         self.engine.trace()

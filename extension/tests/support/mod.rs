@@ -157,9 +157,12 @@ pub struct Sandbox<S = Faulty<Watched<Memory, Memory>>> {
     start: Instant,
 }
 
+/// When every world begins.
+pub const EPOCH_SECONDS: u64 = 1_000;
+
 /// The wall clock that all sandboxes share, in microseconds ahead of the epoch, and each one's skew.
 fn sources(start: Instant, skew_micros: Arc<AtomicI64>, seed: u64) -> Sources {
-    const EPOCH: u64 = 1_000_000_000;
+    const EPOCH: u64 = EPOCH_SECONDS * 1_000_000;
     let random = AtomicU64::new(seed);
     Sources {
         now: Arc::new(move || {

@@ -6,11 +6,20 @@
 //! They take place on the in-memory store, with faults call by call, and on the production store over the real SDK, with
 //! faults request by request beneath it.
 //!
+//! | file | what |
+//! |---|---|
+//! | `main.rs` | the world: sandboxes, their handlers, and the tests |
+//! | `history.rs` | what is noted of it |
+//! | `checks.rs` | what must hold |
+//!
 //! A failing seed prints itself: `HISTORY=seed` runs it alone, and prints every request if it fails again.
 //! `HISTORIES=100000` runs more than the tests do by themselves; of those over the SDK, which take longer,
 //! `DYNAMODB_HISTORIES=5000`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod checks;
+mod history;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::cell::RefCell;
@@ -26,16 +35,15 @@ use aft_extension::session::{
     Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Explicit, Freshness, Named, SessionError, Source,
     Started,
 };
-use aft_protocol::attempt::Seen;
-use aft_protocol::head::Head;
 use aft_protocol::id::{AttemptNumber, Fingerprint, TransactionId};
 use aft_protocol::key::Key;
-use aft_protocol::record::{CommitRecord, Writes};
+use aft_protocol::record::Writes;
 use aft_protocol::version::Version;
 use aft_store::memory::Memory;
 use futures_util::future::join_all;
+use history::{Attempted, Chance, Ended, History, Sum};
 use support::ground::{Ground, Life, Simulated};
-use support::{BEHAVIOUR, Breaches, Sandbox, answer, k, named, splitmix, v};
+use support::{BEHAVIOUR, Breaches, Sandbox, answer, k, named, v};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -49,87 +57,6 @@ const MESSAGES: u64 = 12;
 const FIRST_MESSAGE: u128 = 100_000;
 /// Longer than any request is under way.
 const LONG: Duration = Duration::from_secs(60);
-
-/// One history's randomness, in the order of use.
-#[derive(Clone)]
-struct Chance(Rc<AtomicU64>);
-
-impl Chance {
-    fn below(&self, bound: u64) -> u64 {
-        splitmix(&self.0) % bound
-    }
-
-    fn one_in(&self, bound: u64) -> bool {
-        self.below(bound) == 0
-    }
-}
-
-/// What one attempt saw and how it ended.
-#[derive(Debug)]
-struct Attempted {
-    transaction: u128,
-    reads: BTreeMap<Key, Version>,
-    ended: Ended,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Ended {
-    /// Lambda got this response.
-    Answered(String),
-    /// The caller was told that nothing was written.
-    Refused,
-    /// The caller was told nothing definite, or nothing at all.
-    Unknown,
-}
-
-#[derive(Default)]
-struct History {
-    attempts: Vec<Attempted>,
-    /// Transactions that were delivered, for duplicates.
-    delivered: Vec<u128>,
-    /// Messages that some handler knows to have committed.
-    known: BTreeSet<u128>,
-    /// Of every sandbox.
-    breaches: Vec<Breaches>,
-    /// Counts what is noted below: what has a smaller number came before.
-    moments: u64,
-    /// Responses of attempts of which the caller was told that nothing was written.
-    refused: BTreeSet<String>,
-    /// When the attempt began that would answer so.
-    began: BTreeMap<String, u64>,
-    /// When it was acknowledged that everything which a transaction wrote is visible.
-    visible: BTreeMap<TransactionId, u64>,
-    /// Reads out of a cache.
-    hits: u64,
-    trace: String,
-}
-
-impl History {
-    fn moment(&mut self) -> u64 {
-        self.moments += 1;
-        self.moments
-    }
-}
-
-/// What a history came to.
-#[derive(Debug, Default)]
-struct Sum {
-    attempts: usize,
-    hits: u64,
-    /// Histories without look-ups of written keys.
-    without_look_ups: usize,
-    /// Writes in those that were ordered before a write which was acknowledged before they began.
-    misordered: usize,
-}
-
-impl std::ops::AddAssign for Sum {
-    fn add_assign(&mut self, other: Self) {
-        self.attempts += other.attempts;
-        self.hits += other.hits;
-        self.without_look_ups += other.without_look_ups;
-        self.misordered += other.misordered;
-    }
-}
 
 struct World<G: Ground> {
     start: Instant,
@@ -356,110 +283,6 @@ impl<G: Ground> World<G> {
     fn key(&self) -> Key {
         k(KEYS[self.chance.below(KEYS.len() as u64) as usize])
     }
-
-    /// R-READ-2: one's own write, or the version that was read before.
-    fn check_read(&self, key: &Key, seen: &Seen, own: Option<&str>, reads: &mut BTreeMap<Key, Version>) {
-        match seen {
-            Seen::Written(value, _) => {
-                assert_eq!(value.as_ref().map(support::text).as_deref(), own, "seed {}: read your writes", self.seed);
-            }
-            Seen::Read(entry) => {
-                assert_eq!(own, None, "seed {}: an own write was not read", self.seed);
-                let before = reads.insert(key.clone(), entry.version);
-                let repeatable = before.is_none_or(|before| before == entry.version);
-                assert!(repeatable, "seed {}: a read was not repeatable", self.seed);
-            }
-        }
-    }
-
-    /// Checks everything, and counts what only look-ups prevent.
-    async fn check(&self) -> usize {
-        let records: BTreeMap<Version, CommitRecord> =
-            self.ground.every_record().await.into_iter().map(|record| (record.version, record)).collect();
-        let keys = records.values().flat_map(|record| record.writes.keys().cloned()).collect();
-        let heads = self.ground.true_heads(&keys).await;
-        let history = self.history.borrow();
-        for attempted in &history.attempts {
-            self.check_reads(attempted, &records);
-        }
-        self.check_exactly_once(&history, &records);
-        self.check_applied(&heads, &records);
-        let breaches: Vec<_> = history.breaches.iter().flat_map(|found| found.lock().unwrap().clone()).collect();
-        assert_eq!(breaches, [], "seed {}: written before an earlier one was applied (R-FM-2)", self.seed);
-        let misordered = misordered(&history, &records);
-        assert!(!self.write_look_up || misordered.is_empty(), "seed {}: {misordered:?} (R-COMMIT-3)", self.seed);
-        misordered.len()
-    }
-
-    /// R-READ-1 over the true write sets; and nothing is read that did not commit (R-READ-2, R-COMMIT-8).
-    fn check_reads(&self, attempted: &Attempted, records: &BTreeMap<Version, CommitRecord>) {
-        for (key, version) in attempted.reads.iter().filter(|(_, version)| !version.is_zero()) {
-            let record = records.get(version).unwrap_or_else(|| panic!("seed {}: dirty read of {key:?}", self.seed));
-            assert!(record.writes.contains_key(key), "seed {}", self.seed);
-            for sibling in record.writes.keys() {
-                let fractured = attempted.reads.get(sibling).is_some_and(|read| read < version);
-                assert!(!fractured, "seed {}: fractured read of {key:?} and {sibling:?}: {attempted:?}", self.seed);
-            }
-        }
-    }
-
-    /// R-COMMIT-2, R-COMMIT-4, R-COMMIT-6: one answer a transaction, and it is true.
-    fn check_exactly_once(&self, history: &History, records: &BTreeMap<Version, CommitRecord>) {
-        let mut answers: BTreeMap<u128, BTreeSet<&str>> = BTreeMap::new();
-        for attempted in &history.attempts {
-            if let Ended::Answered(response) = &attempted.ended {
-                answers.entry(attempted.transaction).or_default().insert(response);
-            }
-        }
-        for (transaction, given) in answers {
-            assert_eq!(given.len(), 1, "seed {}: {transaction} was answered in two ways: {given:?}", self.seed);
-            let id = TransactionId::from_bits(transaction);
-            let record = records.values().find(|record| record.transaction() == id);
-            let record =
-                record.unwrap_or_else(|| panic!("seed {}: {transaction} was acknowledged and is lost", self.seed));
-            assert_eq!(Some(&*record.response.body), given.first().map(|text| text.as_bytes()), "seed {}", self.seed);
-        }
-        for record in records.values() {
-            let response = String::from_utf8_lossy(&record.response.body);
-            assert!(!history.refused.contains(&*response), "seed {}: {response} was called failed", self.seed);
-        }
-    }
-
-    /// R-FM-2: of one sandbox's records, all but the last are applied.
-    fn check_applied(&self, heads: &BTreeMap<Key, Head>, records: &BTreeMap<Version, CommitRecord>) {
-        for record in records.values() {
-            let earlier =
-                records.values().filter(|other| other.sandbox == record.sandbox && other.version < record.version);
-            for own in earlier {
-                assert!(own.version <= record.applied_through, "seed {}: {:?} is not covered", self.seed, own.version);
-                for key in own.writes.keys() {
-                    assert!(
-                        heads[key].current.version >= own.version,
-                        "seed {}: {key:?} of {:?} is not applied",
-                        self.seed,
-                        own.version
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// R-COMMIT-3: pairs of transactions that wrote a common key, the later one of which began after the earlier one was
-/// acknowledged as visible, and got the smaller version all the same.
-fn misordered(history: &History, records: &BTreeMap<Version, CommitRecord>) -> Vec<(Version, Version)> {
-    let mut found = Vec::new();
-    for earlier in records.values() {
-        let Some(visible) = history.visible.get(&earlier.transaction()) else { continue };
-        for later in records.range(..earlier.version).map(|(_, record)| record) {
-            let response = String::from_utf8_lossy(&later.response.body);
-            let began_after = history.began.get(&*response).is_some_and(|began| began > visible);
-            if began_after && later.writes.keys().any(|key| earlier.writes.contains_key(key)) {
-                found.push((earlier.version, later.version));
-            }
-        }
-    }
-    found
 }
 
 fn answered(response: &aft_protocol::record::Response) -> Ended {
@@ -486,11 +309,11 @@ fn history<G: Ground>(seed: u64) -> (String, Sum) {
         }
         // What is under way arrives, what is pending is applied.
         sleep(LONG).await;
-        let misordered = world.check().await;
+        let (misordered, recovered) = world.check().await;
         let history = world.history.take();
         let (attempts, hits) = (history.attempts.len(), history.hits);
         let without_look_ups = usize::from(!world.write_look_up);
-        (history.trace + &world.ground.trace(), Sum { attempts, hits, without_look_ups, misordered })
+        (history.trace + &world.ground.trace(), Sum { attempts, hits, without_look_ups, misordered, recovered })
     })
 }
 
@@ -508,7 +331,7 @@ fn histories<G: Ground>(many: u64) -> Sum {
     let mut sum = Sum::default();
     seeds.for_each(|seed| sum += history::<G>(seed).1);
     // What is checked must have happened.
-    assert!(is_one || (sum.hits > 0 && sum.misordered > 0), "{sum:?}");
+    assert!(is_one || (sum.hits > 0 && sum.misordered > 0 && sum.recovered > 0), "{sum:?}");
     sum
 }
 
