@@ -160,15 +160,15 @@ impl ReadSet {
         let mut consult = BTreeSet::new();
         let mut is_gone = false;
 
-        let current = known(&head.current, key, records, now_seconds);
-        let previous = match &head.previous {
-            Previous::Inline(entry) => known(entry, key, records, now_seconds),
-            Previous::InRecord(version) => recorded(*version, key, records),
-        };
-        for (version, known) in [(head.current.version, current), (head.previous.version(), previous)] {
+        for (version, previous) in [(head.current.version, None), (head.previous.version(), Some(&head.previous))] {
             if version < lower {
                 break;
             }
+            let known = match previous {
+                None => known(&head.current, key, records, now_seconds),
+                Some(Previous::Inline(entry)) => known(entry, key, records, now_seconds),
+                Some(Previous::InRecord(version)) => recorded(*version, key, records),
+            };
             match known {
                 Known::Entry(entry) if self.admits(&entry, now_seconds) => {
                     if consult.is_empty() {

@@ -49,7 +49,9 @@ impl Known {
     /// These heads were fetched, and may be `latest`.
     fn add(&self, heads: &BTreeMap<Key, Head>, latest: bool) {
         self.state.send_if_modified(|state| {
-            state.before.extend(heads.iter().map(|(key, head)| (key.clone(), head.before())));
+            // Where there is no head, a move guesses right.
+            let there = heads.iter().filter(|(_, head)| !head.current.version.is_zero());
+            state.before.extend(there.map(|(key, head)| (key.clone(), head.before())));
             if latest {
                 state.keys.extend(heads.keys().cloned());
             }
@@ -142,9 +144,9 @@ impl<S: Store> Session<S> {
 
     async fn look_up_all(self, known: Arc<Known>, deadline: Instant) {
         while let Some(keys) = known.next() {
-            let asked = self.asked();
             match self.retrying(deadline, || self.inner.store.latest_heads(&keys)).await {
-                Ok(heads) => self.fetched(&known, &heads, true, Some(asked)),
+                // Not to be cached: the commit is about to change them.
+                Ok(heads) => self.fetched(&known, &heads, true, None),
                 Err(error) => return known.fail(&error),
             }
         }

@@ -327,11 +327,11 @@ fn histories<G: Ground>(many: u64) -> Sum {
         Some(seed) => seed..=seed,
         None => 1..=many,
     };
-    let is_one = seeds.clone().count() == 1;
+    let are_few = seeds.clone().count() < 20;
     let mut sum = Sum::default();
     seeds.for_each(|seed| sum += history::<G>(seed).1);
     // What is checked must have happened.
-    assert!(is_one || (sum.hits > 0 && sum.misordered > 0 && sum.recovered > 0), "{sum:?}");
+    assert!(are_few || (sum.hits > 0 && sum.misordered > 0 && sum.recovered > 0), "{sum:?}");
     sum
 }
 
