@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aft_extension::session::{CommitResult, SessionError};
+use aft_extension::session::{Begun, Behaviour, CommitResult, DuplicateCheck, SessionError};
 use aft_protocol::id::{AttemptNumber, TransactionId};
 use aft_store::ErrorKind;
+use aft_store::dynamodb::{ReadConsistency, TimeLimits};
 use aft_store::faults::{Call, Fault};
 use aft_store::memory::Memory;
-use support::{Sandbox, is_apply, is_commit, k, named};
+use aft_store::simulated::{self, Engine};
+use support::{BEHAVIOUR, Breaches, Sandbox, answer, is_apply, is_commit, k, named};
+use tokio::time::Instant;
 
 /// A sandbox that commits {a, b} and dies when `applied` of them is applied.
 async fn half_applied(store: &Memory, seed: u64, transaction: u128, applied: &'static str, value: &str) {
@@ -240,4 +243,21 @@ async fn an_outage_is_an_error_and_not_an_absence() {
     assert_eq!(sandbox.get(3, "a").await.as_deref(), Some("1"));
     assert_eq!(sandbox.count(is_commit), 0);
     assert!(sandbox.session.status(named(3)).is_ok());
+}
+
+/// R-READ-5: heads may be read eventually; commit records never are, or a duplicate would miss its own commit.
+#[tokio::test(start_paused = true)]
+async fn records_are_read_strongly_although_heads_are_not() {
+    let engine = Engine::new().await.unwrap();
+    let sandbox = |seed| {
+        let stale = |_: &_| simulated::Fault::Stale(Duration::from_secs(1));
+        let store = engine.store_with(ReadConsistency::Eventual, &TimeLimits::default(), stale);
+        let behaviour = Behaviour { duplicate_check: DuplicateCheck::Before, reads_strongly: false, ..BEHAVIOUR };
+        Sandbox::over(Instant::now(), store, Breaches::default(), seed, behaviour, 0)
+    };
+    sandbox(1).write(1, &[("a", "1")]).await;
+    let second = sandbox(2);
+    assert_eq!(second.begin(1).await, Begun::Duplicate(answer("ok")));
+    second.begin(2).await;
+    assert_eq!(second.get(2, "a").await, None, "a head of a moment ago");
 }
