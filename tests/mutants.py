@@ -99,6 +99,8 @@ MUTANTS = [
      "record.writes.keys().all(|key| heads", "record.writes.keys().any(|key| heads"),
     ("R-FM-1", "heads that are behind are skipped", "store/src/roll_forward.rs",
      "before.version >= entry.version", "before.version <= entry.version"),
+    ("R-FM-1", "what expired long ago is rolled forward", "store/src/roll_forward.rs",
+     "if is_past_recovery(record, now_seconds) {", "if is_past_recovery(record, 0 * now_seconds) {"),
     ("R-FM-2", "the previous apply is not waited for", "extension/src/session/commit.rs",
      "if let Err(error) = self.settle_previous(open.deadline).await {", "if let Err(error) = Ok::<(), StoreError>(()) {"),
     ("R-FM-2", "commits do not take turns", "extension/src/session/commit.rs",

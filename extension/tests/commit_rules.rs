@@ -73,6 +73,28 @@ async fn a_duplicate_applies_what_a_dead_writer_left() {
     assert_eq!(stored(&store, "a").as_deref(), Some("1"));
 }
 
+/// TTL may be days late with a record, and by then have forgotten that its key was deleted since: a duplicate that still finds
+/// the record gets its answer, and brings nothing back.
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_long_after_the_expiry_moves_nothing() {
+    const HOUR_MICROS: i64 = 3_600_000_000;
+    for (hours, moved) in [(12, Some("1")), (13, None)] {
+        let store = Memory::new();
+        let dying = Sandbox::faulty(&store, 1, |call| if is_apply(call) { Fault::HangBefore } else { Fault::None });
+        dying.begin(7).await;
+        dying.put(7, "a", "1");
+        assert!(matches!(dying.commit(7, "done").await, CommitResult::Unknown(ErrorCode::NotVisible, _)));
+
+        let retry = Sandbox::new(&store, 2);
+        retry.begin(7).await;
+        retry.put(7, "a", "other");
+        // The record expires after an hour.
+        retry.skew_micros.store(hours * HOUR_MICROS, Ordering::Relaxed);
+        assert_eq!(retry.commit(7, "again").await, CommitResult::Duplicate(answer("done")));
+        assert_eq!(stored(&store, "a").as_deref(), moved, "{hours} hours later");
+    }
+}
+
 /// R-COMMIT-2: what is applied already is looked at and not written again, because moves that are refused cost write units.
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_of_what_is_applied_writes_nothing() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aft_extension::session::{Begun, CommitResult};
+use aft_extension::session::{Begun, CommitResult, Journal};
 use aft_protocol::id::{AttemptNumber, TransactionId};
 use aft_protocol::wire::ErrorCode;
 use aft_store::dynamodb::DynamoDb;
@@ -22,7 +22,7 @@ const THROTTLED: Fault = Fault::Throttled(Throttle::OnDemand);
 
 /// A sandbox over this engine, under a plan.
 fn sandbox(engine: &Engine, plan: impl Fn(&Request) -> Fault + Send + Sync + 'static) -> Sandbox<DynamoDb> {
-    Sandbox::over(Instant::now(), engine.store(plan), Breaches::default(), 1, BEHAVIOUR, 0)
+    Sandbox::over(Instant::now(), engine.store(plan), Breaches::default(), 1, BEHAVIOUR, 0, Journal::none())
 }
 
 /// An invocation with that time limit that writes these keys; how its commit ended, and after how long.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aft_extension::session::{Begun, Behaviour, CommitResult, DuplicateCheck, SessionError};
+use aft_extension::session::{Begun, Behaviour, CommitResult, DuplicateCheck, Journal, SessionError};
 use aft_protocol::id::{AttemptNumber, TransactionId};
 use aft_store::ErrorKind;
 use aft_store::dynamodb::{ReadConsistency, TimeLimits};
@@ -253,7 +253,7 @@ async fn records_are_read_strongly_although_heads_are_not() {
         let stale = |_: &_| simulated::Fault::Stale(Duration::from_secs(1));
         let store = engine.store_with(ReadConsistency::Eventual, &TimeLimits::default(), stale);
         let behaviour = Behaviour { duplicate_check: DuplicateCheck::Before, reads_strongly: false, ..BEHAVIOUR };
-        Sandbox::over(Instant::now(), store, Breaches::default(), seed, behaviour, 0)
+        Sandbox::over(Instant::now(), store, Breaches::default(), seed, behaviour, 0, Journal::none())
     };
     sandbox(1).write(1, &[("a", "1")]).await;
     let second = sandbox(2);

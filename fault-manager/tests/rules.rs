@@ -100,10 +100,11 @@ async fn what_is_wrong_with_one_head_fails_one_record() {
         Call::Apply(key) if *key == immovable => Fault::Before(ErrorKind::Rejected),
         _ => Fault::None,
     });
-    let outcomes =
-        recover(&watched, &[record(1, 3), record(2, 1), record(3, 3)], Doing::RollForward, NOW_SECONDS, patience())
-            .await;
+    let records = [record(1, 3), record(2, 3), record(3, 3)];
+    let outcomes = recover(&watched, &records, Doing::RollForward, NOW_SECONDS, patience()).await;
     assert_eq!(words(&outcomes), ["failed", "failed", "rolled forward"]);
+    let others = ["2-1", "2-2"].map(|key| store.head_of(&Key::new(key).unwrap()).current.version);
+    assert_eq!(others, [records[1].version; 2], "one head that cannot be moved keeps no other from it");
 }
 
 /// Throttling is waited out; where it does not end in time, every record has failed, and none is asked for by itself.

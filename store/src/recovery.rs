@@ -45,7 +45,8 @@ pub enum Outcome {
 }
 
 /// Compares these records with the heads and does what is asked with those that are not applied; one outcome a record,
-/// in the same order. It is now `now_seconds` since the epoch. One round trip for heads if all records together write at most 100 keys.
+/// in the same order. It is now `now_seconds` since the epoch. One round trip for heads if all records together write at
+/// most 100 keys.
 ///
 /// A head that cannot be read only fails the records that write it.
 pub async fn recover<S: Store>(

@@ -1,8 +1,13 @@
-//! The store of a test, over an engine on this machine.
+//! The store of a test, over an engine on this machine; and the engine past the store.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency, TimeLimits};
+use hyper::Request;
+use serde_json::Value;
+
+use crate::emulator::send;
 
 /// Tests are about what is kept, not how fast: a busy machine must not fail them, and no call is repeated.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,4 +36,26 @@ pub fn config(endpoint: &str, data_table: &str, transaction_table: &str) -> Conf
 #[must_use]
 pub fn patient(config: &Config) -> DynamoDb {
     DynamoDb::with_time_limits(config, &TimeLimits { connect: PATIENCE, answer: PATIENCE, request: PATIENCE })
+}
+
+/// A request to an engine as another program would send it.
+///
+/// # Panics
+/// If it is refused.
+pub async fn ask(endpoint: &str, target: &str, query: &Value) -> Value {
+    let address: SocketAddr = endpoint.trim_start_matches("http://").parse().expect("an engine has an address");
+    let request = Request::post("/")
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amz-target", target)
+        .header("x-amz-date", "20260101T000000Z")
+        .header(
+            "authorization",
+            "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
+             SignedHeaders=host;x-amz-date;x-amz-target, Signature=0",
+        )
+        .body(query.to_string())
+        .expect("a method, a path, headers and a body");
+    let (status, body) = send(address, request).await;
+    assert_eq!(status, 200, "{target}: {}", String::from_utf8_lossy(&body));
+    serde_json::from_slice(&body).expect("DynamoDB answers in JSON")
 }

@@ -1,35 +1,10 @@
 //! The stream of a table in DynamoDB Local, read as Lambda's event source mapping reads it: `DescribeStream`,
 //! `GetShardIterator`, `GetRecords`. What the last returns is, record by record, what Lambda hands to a function.
 
-use std::net::SocketAddr;
-
-use hyper::Request;
 use serde_json::{Value, json};
 
-use crate::emulator::send;
 use crate::soon;
-
-/// A request to an engine as another program would send it.
-///
-/// # Panics
-/// If it is refused.
-pub async fn ask(endpoint: &str, target: &str, query: &Value) -> Value {
-    let address: SocketAddr = endpoint.trim_start_matches("http://").parse().expect("an engine has an address");
-    let request = Request::post("/")
-        .header("content-type", "application/x-amz-json-1.0")
-        .header("x-amz-target", target)
-        .header("x-amz-date", "20260101T000000Z")
-        .header(
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
-             SignedHeaders=host;x-amz-date;x-amz-target, Signature=0",
-        )
-        .body(query.to_string())
-        .expect("a method, a path, headers and a body");
-    let (status, body) = send(address, request).await;
-    assert_eq!(status, 200, "{target}: {}", String::from_utf8_lossy(&body));
-    serde_json::from_slice(&body).expect("DynamoDB answers in JSON")
-}
+use crate::store::ask;
 
 /// A table's stream of new images.
 #[derive(Debug)]

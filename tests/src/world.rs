@@ -5,7 +5,6 @@
 //! (`AFT_DUPLICATE_CHECK=before`), so that "the handler did not run" is the same every time.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,12 +16,11 @@ use aft_cli::{
 use aft_protocol::key::Key;
 use aft_store::Store;
 use aft_store::dynamodb::DynamoDb;
-use hyper::Request;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::emulator::send;
 use crate::soon;
+use crate::store::ask;
 use crate::store_proxy::StoreProxy;
 use crate::witness::Witness;
 
@@ -202,22 +200,7 @@ impl World {
 
     /// A request of our own to the engine.
     async fn ask(&self, operation: &str, query: &Value) -> Value {
-        let endpoint = self.engine.endpoint().to_string();
-        let address: SocketAddr = endpoint.trim_start_matches("http://").parse().expect("the engine has an address");
-        let request = Request::post("/")
-            .header("content-type", "application/x-amz-json-1.0")
-            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-            .header("x-amz-date", "20260101T000000Z")
-            .header(
-                "authorization",
-                "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
-                 SignedHeaders=host;x-amz-date;x-amz-target, Signature=0",
-            )
-            .body(query.to_string())
-            .expect("a method, a path, headers and a body");
-        let (status, body) = send(address, request).await;
-        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
-        serde_json::from_slice(&body).expect("DynamoDB answers in JSON")
+        ask(&self.engine.endpoint().to_string(), &format!("DynamoDB_20120810.{operation}"), query).await
     }
 
     /// The processes of the first host's sandbox that Lambda knows of: while they are the same, it was not reset.

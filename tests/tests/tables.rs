@@ -19,8 +19,6 @@ use aft_tests::store;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 const NOW_SECONDS: u64 = 1_790_000_000;
@@ -31,21 +29,8 @@ fn store(engine: &Embedded, data_table: &str, transaction_table: &str) -> Dynamo
 }
 
 /// Sends one request as another program would, and returns the answer.
-async fn request(engine: &Embedded, operation: &str, body: &str) -> String {
-    let address = engine.endpoint().replace("http://", "");
-    let mut stream = TcpStream::connect(&address).await.expect("the engine listens");
-    let request = format!(
-        "POST / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.0\r\n\
-         x-amz-target: DynamoDB_20120810.{operation}\r\nx-amz-date: 20260101T000000Z\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
-         SignedHeaders=host;x-amz-date;x-amz-target, Signature=0\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await.expect("the engine reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("the engine answers");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer
+async fn request(engine: &Embedded, operation: &str, query: &serde_json::Value) -> serde_json::Value {
+    store::ask(&engine.endpoint(), &format!("DynamoDB_20120810.{operation}"), query).await
 }
 
 #[tokio::test]
@@ -112,8 +97,8 @@ async fn an_item_that_another_program_wrote_is_neither_read_nor_overwritten() {
     let engine = Embedded::start(Storage::Memory).await.unwrap();
     let store = store(&engine, "orders", "orders-transactions");
     store.create_tables().await.unwrap();
-    let put = r#"{"TableName":"orders","Item":{"k":{"S":"a"},"v":{"S":"theirs"}}}"#;
-    request(&engine, "PutItem", put).await;
+    let put = json!({"TableName": "orders", "Item": {"k": {"S": "a"}, "v": {"S": "theirs"}}});
+    request(&engine, "PutItem", &put).await;
 
     let key = Key::new("a").unwrap();
     let entry = Entry { version: version(1), ..Entry::absent() };
@@ -123,7 +108,7 @@ async fn an_item_that_another_program_wrote_is_neither_read_nor_overwritten() {
         assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
         assert!(error.to_string().contains("item \"a\": it has no version"), "{error}");
     }
-    let left = request(&engine, "GetItem", r#"{"TableName":"orders","Key":{"k":{"S":"a"}}}"#).await;
+    let left = request(&engine, "GetItem", &json!({"TableName": "orders", "Key": {"k": {"S": "a"}}})).await.to_string();
     assert!(left.contains("theirs"), "{left}");
     engine.stop().await.unwrap();
 }
@@ -137,12 +122,14 @@ async fn attributes_that_another_program_added_stay() {
     let key = Key::new("a").unwrap();
     let entry = |micros| Entry { version: version(micros), ..Entry::absent() };
     store.apply(&key, &entry(1), Keep::Inline).await.unwrap();
-    let update = r#"{"TableName":"orders","Key":{"k":{"S":"a"}},"UpdateExpression":"SET note = :n",
-        "ExpressionAttributeValues":{":n":{"S":"theirs"}}}"#;
-    request(&engine, "UpdateItem", update).await;
+    let update = json!({
+        "TableName": "orders", "Key": {"k": {"S": "a"}}, "UpdateExpression": "SET note = :n",
+        "ExpressionAttributeValues": {":n": {"S": "theirs"}}
+    });
+    request(&engine, "UpdateItem", &update).await;
     store.apply(&key, &entry(2), Keep::Inline).await.unwrap();
     assert_eq!(store.heads(&BTreeSet::from([key.clone()])).await.unwrap()[&key].current, entry(2));
-    let left = request(&engine, "GetItem", r#"{"TableName":"orders","Key":{"k":{"S":"a"}}}"#).await;
+    let left = request(&engine, "GetItem", &json!({"TableName": "orders", "Key": {"k": {"S": "a"}}})).await.to_string();
     assert!(left.contains("theirs"), "{left}");
     engine.stop().await.unwrap();
 }
@@ -250,9 +237,8 @@ async fn a_record_is_as_large_as_documented() {
     store.commit(&record).await.unwrap();
     let place = json!({ "id": { "S": record.transaction().to_string() }, "part": { "S": "commit" } });
     let get = json!({ "TableName": "orders-transactions", "Key": place });
-    let answer = request(&engine, "GetItem", &get.to_string()).await;
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    let item = json!({ "M": serde_json::from_str::<serde_json::Value>(body).unwrap()["Item"] });
+    let answer = request(&engine, "GetItem", &get).await;
+    let item = json!({ "M": answer["Item"] });
     let attributes = item["M"].as_object().unwrap().len() as u64;
     // An item is no map: its attributes have no bytes of their own.
     let measured = size_of(&item) - 3 - attributes;

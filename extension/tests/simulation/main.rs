@@ -32,8 +32,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use aft_extension::session::{
-    Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Explicit, Freshness, Named, SessionError, Source,
-    Started,
+    Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Explicit, Freshness, Journal, Named, SessionError,
+    Source, Started,
 };
 use aft_protocol::id::{AttemptNumber, Fingerprint, TransactionId};
 use aft_protocol::key::Key;
@@ -97,7 +97,7 @@ impl<G: Ground> World<G> {
         let life = Life::new(self.seed ^ number << 32 ^ life << 40);
         let store = self.ground.store(life.clone(), behaviour.reads_strongly, &breaches);
         self.history.borrow_mut().breaches.push(Arc::clone(&breaches));
-        (Sandbox::over(self.start, store, breaches, seed, behaviour, skew), life)
+        (Sandbox::over(self.start, store, breaches, seed, behaviour, skew, Journal::none()), life)
     }
 
     /// One sandbox after the other in the same place; a new one when the old one is dead.

@@ -231,24 +231,13 @@ impl Sandbox {
             seen.lock().unwrap().push(call.clone());
             plan(call)
         });
-        Self { calls, stale, ..Self::over_with(start, store, breaches, seed, behaviour, skew_micros, journal) }
+        Self { calls, stale, ..Self::over(start, store, breaches, seed, behaviour, skew_micros, journal) }
     }
 }
 
 impl<S: Store> Sandbox<S> {
-    /// A sandbox over any store, in a world that began at `start`.
+    /// A sandbox over any store, in a world that began at `start`. With a journal, it must have recovered before it commits.
     pub fn over(
-        start: Instant,
-        store: S,
-        breaches: Breaches,
-        seed: u64,
-        behaviour: Behaviour,
-        skew_micros: i64,
-    ) -> Self {
-        Self::over_with(start, store, breaches, seed, behaviour, skew_micros, Journal::none())
-    }
-
-    fn over_with(
         start: Instant,
         store: S,
         breaches: Breaches,
