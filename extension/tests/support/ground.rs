@@ -11,13 +11,14 @@ use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
 use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::TransactionId;
+use aft_protocol::isolation::Guards;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 use aft_store::dynamodb::{DynamoDb, ReadConsistency, TimeLimits};
 use aft_store::faults::{Call, Fault, Faulty};
 use aft_store::memory::Memory;
 use aft_store::simulated::{self, Engine, Request, Side, Throttle, What};
-use aft_store::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
+use aft_store::{Applied, Claimed, Committed, ErrorKind, Stepped, Store, StoreError, Terms, Validated};
 
 use tokio::time::Instant;
 
@@ -236,6 +237,14 @@ impl<S: Store> Store for Mortal<S> {
 
     async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
         self.life.last(self.store.commit(record)).await
+    }
+
+    async fn commit_if(&self, record: &CommitRecord, terms: &Terms) -> Result<Stepped, StoreError> {
+        self.life.last(self.store.commit_if(record, terms)).await
+    }
+
+    async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {
+        self.life.last(self.store.validate(guards)).await
     }
 
     async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
