@@ -26,10 +26,10 @@ pub(super) fn http_client(engine: Engine, plan: Plan) -> SharedHttpClient {
     })
 }
 
-struct Connector {
-    engine: Engine,
-    plan: Plan,
-    answer_limit: Option<Duration>,
+pub(super) struct Connector {
+    pub(super) engine: Engine,
+    pub(super) plan: Plan,
+    pub(super) answer_limit: Option<Duration>,
 }
 
 impl fmt::Debug for Connector {

@@ -46,9 +46,11 @@ impl Tables {
 
     /// DynamoDB's status and body.
     pub(super) fn answer(&self, request: &Request) -> (u16, String) {
-        if let "PutItem" | "UpdateItem" = request.operation.as_str() {
-            self.remember(request);
-        }
+        let changes = match request.operation.as_str() {
+            "PutItem" | "UpdateItem" | "TransactWriteItems" => request::items(&request.operation, &request.body),
+            _ => Vec::new(),
+        };
+        self.remember(&changes);
         self.answer_to(&request.operation, &request.text)
     }
 
@@ -114,7 +116,7 @@ impl Tables {
         let mut list = items.as_array().cloned().unwrap_or_default();
         for key in keys {
             if let Some(before) = self.past_of(table, key, age) {
-                list.retain(|item| key_of(item) != *key);
+                list.retain(|item| request::key_of(item) != *key);
                 list.extend((!before.is_null()).then_some(before));
             }
         }
@@ -129,18 +131,17 @@ impl Tables {
         first.map(|change| change.before.clone())
     }
 
-    fn remember(&self, request: &Request) {
-        let table = request.body["TableName"].as_str().unwrap_or_default().to_owned();
-        let key =
-            if request.operation == "PutItem" { key_of(&request.body["Item"]) } else { request.body["Key"].clone() };
-        let get = json!({"TableName": table, "Key": key, "ConsistentRead": true});
-        let Ok(mut answer) = self.run("GetItem", &get) else { return };
-        let at = Instant::now();
-        let mut past = self.past();
-        while past.front().is_some_and(|change| at.duration_since(change.at) > STALENESS_LIMIT) {
-            past.pop_front();
+    fn remember(&self, items: &[(String, Value)]) {
+        for (table, key) in items {
+            let get = json!({"TableName": table, "Key": key, "ConsistentRead": true});
+            let Ok(mut answer) = self.run("GetItem", &get) else { continue };
+            let at = Instant::now();
+            let mut past = self.past();
+            while past.front().is_some_and(|change| at.duration_since(change.at) > STALENESS_LIMIT) {
+                past.pop_front();
+            }
+            past.push_back(Change { at, table: table.clone(), key: key.clone(), before: answer["Item"].take() });
         }
-        past.push_back(Change { at, table, key, before: answer["Item"].take() });
     }
 
     fn past(&self) -> MutexGuard<'_, VecDeque<Change>> {
@@ -156,6 +157,7 @@ impl Tables {
             "UpdateItem" => said(database.update_item(asked(body)?)),
             "DeleteItem" => said(database.delete_item(asked(body)?)),
             "TransactWriteItems" => said(database.transact_write_items(asked(body)?)),
+            "TransactGetItems" => said(database.transact_get_items(asked(body)?)),
             "Query" => said(database.query(asked(body)?)),
             "Scan" => said(database.scan(asked(body)?)),
             "CreateTable" => said(database.create_table(asked(body)?)),
@@ -173,14 +175,6 @@ fn asked<T: DeserializeOwned>(body: &str) -> Result<T, DynoxideError> {
 
 fn said<T: Serialize>(answer: Result<T, DynoxideError>) -> Result<String, DynoxideError> {
     serde_json::to_string(&answer?).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
-}
-
-/// The key of an item in either table.
-fn key_of(item: &Value) -> Value {
-    match item.get("part") {
-        Some(part) => json!({"id": item["id"], "part": part}),
-        None => json!({"k": item["k"]}),
-    }
 }
 
 fn failed(operation: &'static str, error: DynoxideError) -> StoreError {
