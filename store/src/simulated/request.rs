@@ -70,7 +70,7 @@ impl Request {
 }
 
 /// The items that a request other than a batch names, in its order: each one's table and its key.
-pub(super) fn items(operation: &str, body: &Value) -> Vec<(String, Value)> {
+pub(super) fn items<'a>(operation: &str, body: &'a Value) -> Vec<(String, Value)> {
     let one = |asked: &Value| {
         let key = asked.get("Item").map_or_else(|| asked["Key"].clone(), key_of);
         (asked["TableName"].as_str().unwrap_or_default().to_owned(), key)
@@ -78,7 +78,8 @@ pub(super) fn items(operation: &str, body: &Value) -> Vec<(String, Value)> {
     match operation {
         "TransactWriteItems" | "TransactGetItems" => {
             let actions = body["TransactItems"].as_array().into_iter().flatten();
-            actions.filter_map(|action| action.as_object()?.values().next()).map(one).collect()
+            let inner = |action: &'a Value| action.as_object().and_then(|action| action.values().next());
+            actions.map(|action| one(inner(action).unwrap_or(&Value::Null))).collect()
         }
         _ => vec![one(body)],
     }
@@ -119,7 +120,7 @@ impl fmt::Display for Request {
 }
 
 /// JSON with its members in order, whatever order the map has that holds them.
-fn canonical(value: &Value) -> String {
+pub(super) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();

@@ -2,7 +2,6 @@
 //! not.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,11 +11,13 @@ use aft_protocol::key::Key;
 use aft_protocol::version::{Timestamp, Version};
 use tokio::time::{Instant, sleep};
 
-use super::{Engine, Fault, Request, Side, Throttle, What};
+use super::{Engine, Fault, Side, Throttle, What};
 use crate::ErrorKind::{Unavailable, Unknown};
 use crate::dynamodb::{ReadConsistency, TimeLimits};
 use crate::{Applied, Store};
 
+mod in_flight;
+mod requests;
 mod transactions;
 
 fn key(name: &str) -> Key {

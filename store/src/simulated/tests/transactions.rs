@@ -1,94 +1,19 @@
 //! `TransactWriteItems` and `TransactGetItems` as DynamoDB documents them: what is refused, with which reasons, and when a
 //! token means that nothing happens again.
 
-use aws_smithy_runtime_api::client::http::HttpConnector;
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_types::body::SdkBody;
-use http_body_util::BodyExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Region;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use serde_json::{Value, json};
+use tokio::time::advance;
 
-use super::super::connector::Connector;
-use super::super::{DATA_TABLE, TRANSACTION_TABLE};
-use super::*;
-
-/// Sends a request as the SDK does: the status and the body of the answer.
-async fn ask(engine: &Engine, operation: &str, body: Value) -> (u16, Value) {
-    let mut request = HttpRequest::new(SdkBody::from(body.to_string()));
-    request.headers_mut().insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
-    let plan = Arc::new(|_: &Request| Fault::None);
-    let answer = Connector { engine: engine.clone(), plan, answer_limit: None }.call(request).await.unwrap();
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&body).unwrap())
-}
-
-/// A head.
-fn item(key: &str, value: &str) -> Value {
-    json!({"k": {"S": key}, "t": {"S": value}})
-}
-
-fn put(key: &str, value: &str) -> Value {
-    json!({"Put": {"TableName": DATA_TABLE, "Item": item(key, value)}})
-}
-
-/// The head gets this value; its other attributes stay.
-fn update(key: &str, value: &str) -> Value {
-    json!({"Update": {
-        "TableName": DATA_TABLE, "Key": {"k": {"S": key}}, "UpdateExpression": "SET t = :t",
-        "ExpressionAttributeValues": {":t": {"S": value}},
-    }})
-}
-
-fn check(key: &str, condition: &str) -> Value {
-    json!({"ConditionCheck": {"TableName": DATA_TABLE, "Key": {"k": {"S": key}}, "ConditionExpression": condition}})
-}
-
-/// The same action on a condition, whose failure shows the item.
-fn provided(mut action: Value, condition: &str) -> Value {
-    let name = action.as_object().unwrap().keys().next().unwrap().clone();
-    action[&name]["ConditionExpression"] = json!(condition);
-    action[&name]["ReturnValuesOnConditionCheckFailure"] = json!("ALL_OLD");
-    action
-}
-
-fn transaction(actions: impl IntoIterator<Item = Value>) -> Value {
-    json!({"TransactItems": actions.into_iter().collect::<Vec<_>>()})
-}
-
-fn with_token(token: &str, mut transaction: Value) -> Value {
-    transaction["ClientRequestToken"] = json!(token);
-    transaction
-}
-
-fn get(key: &str) -> Value {
-    json!({"Get": {"TableName": DATA_TABLE, "Key": {"k": {"S": key}}}})
-}
-
-fn reads(keys: &[&str]) -> Value {
-    json!({"TransactItems": keys.iter().map(|key| get(key)).collect::<Vec<_>>()})
-}
-
-/// What a strongly consistent read shows of a head.
-async fn value(engine: &Engine, key: &str) -> Option<String> {
-    let read = json!({"TableName": DATA_TABLE, "Key": {"k": {"S": key}}, "ConsistentRead": true});
-    let (status, answer) = ask(engine, "GetItem", read).await;
-    assert_eq!(status, 200, "{answer}");
-    answer["Item"]["t"]["S"].as_str().map(str::to_owned)
-}
-
-/// The codes of the reasons for which a transaction was cancelled.
-fn codes(answer: &(u16, Value)) -> Vec<&str> {
-    assert_eq!(answer.0, 400, "{answer:?}");
-    assert_eq!(answer.1["__type"], "com.amazonaws.dynamodb.v20120810#TransactionCanceledException", "{answer:?}");
-    answer.1["CancellationReasons"].as_array().unwrap().iter().map(|reason| reason["Code"].as_str().unwrap()).collect()
-}
-
-/// Refused as a whole, not cancelled for a reason.
-fn assert_refused(answer: &(u16, Value), kind: &str, words: &str) {
-    assert_eq!(answer.0, 400, "{answer:?}");
-    assert!(answer.1["__type"].as_str().unwrap().ends_with(&format!("#{kind}")), "{answer:?}");
-    assert!(answer.1["message"].as_str().unwrap().contains(words), "{answer:?}");
-}
+use super::requests::*;
+use crate::simulated::{DATA_TABLE, Engine, Fault, Request, TRANSACTION_TABLE, connector};
 
 #[tokio::test(start_paused = true)]
 async fn a_transaction_is_all_or_nothing_and_names_a_reason_for_each_action() {
@@ -117,8 +42,14 @@ async fn a_transaction_is_all_or_nothing_and_names_a_reason_for_each_action() {
     assert_eq!(value(&engine, "c").await, None);
 }
 
+/// What has been added to a head.
+async fn number(engine: &Engine) -> String {
+    let (_, read) = ask(engine, "TransactGetItems", reads(&["a"])).await;
+    read["Responses"][0]["Item"]["n"]["N"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_token_means_once() {
+async fn a_token_means_once_for_ten_minutes() {
     let engine = Engine::new().await.unwrap();
     let add = |n: u32| {
         let mut add = update("a", "");
@@ -129,9 +60,15 @@ async fn a_token_means_once() {
     for _ in 0..2 {
         assert_eq!(ask(&engine, "TransactWriteItems", add(1)).await, (200, json!({})));
     }
-    let (_, read) = ask(&engine, "TransactGetItems", reads(&["a"])).await;
-    assert_eq!(read["Responses"][0]["Item"]["n"]["N"], "1", "once");
+    assert_eq!(number(&engine).await, "1", "once");
     assert_refused(&ask(&engine, "TransactWriteItems", add(2)).await, "IdempotentParameterMismatchException", "");
+
+    advance(Duration::from_secs(599)).await;
+    assert_eq!(ask(&engine, "TransactWriteItems", add(1)).await, (200, json!({})));
+    assert_eq!(number(&engine).await, "1", "still once");
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(ask(&engine, "TransactWriteItems", add(1)).await, (200, json!({})));
+    assert_eq!(number(&engine).await, "2", "a new transaction");
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,4 +100,91 @@ async fn too_much_is_refused() {
 
     let long = with_token(&"x".repeat(37), puts(1, 1));
     assert_refused(&ask(&engine, "TransactWriteItems", long).await, refused, "less than or equal to 36");
+}
+
+/// The limit of 4 MB is on what is asked for: the items of `Put`s, and of the others the keys and the values. DynamoDB Local
+/// 3.3.1 counts the same ("Transaction payload size", and names too); the API reference says "the items in the transaction".
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_4_mb_is_on_what_is_asked_for() {
+    let engine = Engine::new().await.unwrap();
+    let large = "x".repeat(390_000);
+    let names: Vec<_> = (0..20).map(|number| format!("{number:02}")).collect();
+    let each =
+        |count: usize, action: &dyn Fn(&str) -> Value| transaction(names[..count].iter().map(|name| action(name)));
+    let all: &[fn(&str, &str) -> Value] = &[put, update];
+    for action in all {
+        assert_eq!(ask(&engine, "TransactWriteItems", each(10, &|name| action(name, &large))).await.0, 200);
+        let more = ask(&engine, "TransactWriteItems", each(11, &|name| action(name, &large))).await;
+        assert_refused(&more, "ValidationException", "exceeding the 4MB limit");
+    }
+    ask(&engine, "TransactWriteItems", transaction(names[10..].iter().map(|name| put(name, &large)))).await;
+    // Large are the items that the others find and leave: not what is asked.
+    let small = each(20, &|name| {
+        let mut small = update(name, "small");
+        small["Update"]["UpdateExpression"] = json!("SET h1 = :t");
+        small
+    });
+    assert_eq!(ask(&engine, "TransactWriteItems", small).await.0, 200);
+    let checks = each(20, &|name| check(name, "attribute_exists(k)"));
+    assert_eq!(ask(&engine, "TransactWriteItems", checks).await.0, 200);
+}
+
+/// DynamoDB Local 3.3.1: a projection makes it less. The API reference says "the aggregate size of the items".
+#[tokio::test(start_paused = true)]
+async fn a_transaction_reads_4_mb_at_most() {
+    let engine = Engine::new().await.unwrap();
+    let names: Vec<_> = (0..11).map(|number| format!("{number:02}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    for name in &names {
+        ask(&engine, "PutItem", put(name, &"x".repeat(390_000))["Put"].clone()).await;
+    }
+    assert_eq!(ask(&engine, "TransactGetItems", reads(&names[..10])).await.0, 200);
+    let all = ask(&engine, "TransactGetItems", reads(&names)).await;
+    assert_refused(&all, "ValidationException", "Payload in response is too large");
+    let mut keys = reads(&names);
+    for get in keys["TransactItems"].as_array_mut().unwrap() {
+        get["Get"]["ProjectionExpression"] = json!("k");
+    }
+    assert_eq!(ask(&engine, "TransactGetItems", keys).await.0, 200);
+}
+
+/// A `Put` is refused at once, for its size is in the request; an `Update` is cancelled.
+#[tokio::test(start_paused = true)]
+async fn an_item_is_400_kb_at_most() {
+    let engine = Engine::new().await.unwrap();
+    let large = "x".repeat(400 << 10);
+    let refused = ask(&engine, "TransactWriteItems", transaction([put("a", &large)])).await;
+    assert_refused(&refused, "ValidationException", "Item size has exceeded");
+    let cancelled = ask(&engine, "TransactWriteItems", transaction([put("b", "1"), update("a", &large)])).await;
+    assert_eq!(codes(&cancelled), ["None", "ValidationError"]);
+    assert_eq!(value(&engine, "b").await, None);
+}
+
+/// The production client makes of an answer what it says.
+#[tokio::test(start_paused = true)]
+async fn the_sdk_understands_the_reasons() {
+    let engine = Engine::new().await.unwrap();
+    ask(&engine, "PutItem", put("a", "1")["Put"].clone()).await;
+    let client = client(&engine);
+    let check = ConditionCheck::builder()
+        .table_name(DATA_TABLE)
+        .key("k", AttributeValue::S("a".to_owned()))
+        .condition_expression("attribute_not_exists(k)")
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let check = TransactWriteItem::builder().condition_check(check.build().unwrap()).build();
+    let error = client.transact_write_items().transact_items(check).send().await.unwrap_err().into_service_error();
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { panic!("{error:?}") };
+    let reason = &cancelled.cancellation_reasons()[0];
+    assert_eq!(reason.code(), Some("ConditionalCheckFailed"));
+    assert_eq!(reason.item().unwrap()["t"], AttributeValue::S("1".to_owned()));
+}
+
+fn client(engine: &Engine) -> Client {
+    let plan = Arc::new(|_: &Request| Fault::None.into());
+    let settings = aws_sdk_dynamodb::Config::builder()
+        .behavior_version_latest()
+        .region(Region::from_static("eu-central-1"))
+        .credentials_provider(Credentials::new("simulated", "simulated", None, None, "simulated"))
+        .http_client(connector::http_client(engine.clone(), plan));
+    Client::from_conf(settings.build())
 }
