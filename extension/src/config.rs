@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use aft_protocol::id::Scope;
+use aft_protocol::isolation::Isolation;
 use aft_protocol::settings::{self, Faults, LogLevel, Reader};
 use aft_store::dynamodb::{Config as StoreConfig, ReadConsistency};
 
@@ -122,6 +123,7 @@ fn behaviour(reader: &mut Reader, reads: ReadConsistency) -> Behaviour {
         reads_strongly: reads == ReadConsistency::Strong,
         write_look_up: reader.flag(&settings::WRITE_LOOK_UP),
         cache_bytes: usize::try_from(reader.number(&settings::CACHE_BYTES, 0..=1 << 30)).unwrap_or_default(),
+        isolation: reader.parsed(&settings::ISOLATION, Isolation::parse),
         refuse_in_progress: reader.parsed(&settings::IN_PROGRESS, |text| match text {
             "allow" => Some(false),
             "refuse" => Some(true),

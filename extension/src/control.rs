@@ -168,6 +168,9 @@ impl<S: Store> Control<S> {
             Ok(Aborted::Gone) => outcome(Outcome::Aborted),
             Ok(Aborted::Duplicate(response)) => recorded(&response),
             Ok(Aborted::Mismatch) => mismatch(transaction),
+            Ok(Aborted::Conflict(detail)) => {
+                problem(Outcome::Conflict, ErrorCode::ReadConflict, &detail, Some(transaction))
+            }
             Err(error) => failed(&error, transaction),
         })
     }
@@ -231,7 +234,7 @@ fn ended(result: Result<CommitResult, SessionError>, happy: Outcome, transaction
         Ok(CommitResult::Committed) => outcome(happy),
         Ok(CommitResult::Duplicate(response)) => recorded(&response),
         Ok(CommitResult::Mismatch) => mismatch(transaction),
-        Ok(CommitResult::Conflict(detail)) => unhappy(Outcome::Conflict, ErrorCode::ReadConflict, &detail),
+        Ok(CommitResult::Conflict(code, detail)) => unhappy(Outcome::Conflict, code, &detail),
         Ok(CommitResult::Failed(code, detail)) => unhappy(Outcome::Failed, code, &detail),
         Ok(CommitResult::Unknown(code, detail)) => unhappy(Outcome::Unknown, code, &detail),
         Err(error) => failed(&error, transaction),

@@ -233,6 +233,7 @@ async fn what_all_open_transactions_keep_of_what_they_read_is_limited_together()
             transaction: TransactionId::from_bits(message),
             fingerprint: Fingerprint::of(b"{}"),
             origin: format!("test/{message}"),
+            isolation: None,
         };
         assert!(matches!(sandbox.session.begin_explicit(Named::default(), wanted).await, Ok(Started::Open(_))));
         for _ in 0..2 {

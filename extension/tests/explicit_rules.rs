@@ -24,7 +24,12 @@ const OWN: u128 = 1;
 /// What the handler says to begin `key`, which is its transaction here.
 fn wanted(key: u128, payload: &str) -> Explicit {
     let transaction = TransactionId::from_bits(key);
-    Explicit { transaction, fingerprint: Fingerprint::of(payload.as_bytes()), origin: format!("test/{key}") }
+    Explicit {
+        transaction,
+        fingerprint: Fingerprint::of(payload.as_bytes()),
+        origin: format!("test/{key}"),
+        isolation: None,
+    }
 }
 
 impl Sandbox {

@@ -82,6 +82,7 @@ async fn every_kind_of_write_is_looked_up() {
         transaction: TransactionId::from_bits(3),
         fingerprint: Fingerprint::of(b"{}"),
         origin: "test/3".to_owned(),
+        isolation: None,
     };
     assert!(matches!(behind.session.begin_explicit(Named::default(), wanted).await, Ok(Started::Open(_))));
     behind.put(3, "own", "new");

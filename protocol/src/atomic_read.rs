@@ -73,6 +73,17 @@ impl ReadSet {
         (read.value.is_some() || self.forgotten.contains(key)).then_some(read.version)
     }
 
+    /// The version of `key` that was read, if one was; zero if the key had never been written.
+    #[must_use]
+    pub fn version(&self, key: &Key) -> Option<Version> {
+        self.entries.get(key).map(|entry| entry.version)
+    }
+
+    /// Every key that was read, at its version.
+    pub fn versions(&self) -> impl Iterator<Item = (&Key, Version)> {
+        self.entries.iter().map(|(key, entry)| (key, entry.version))
+    }
+
     /// Every key that was read.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.entries.keys()

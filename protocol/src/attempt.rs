@@ -10,18 +10,23 @@
 //!              └── error, crash, time-out ── abort ───────────────┘ (nothing is written: R-COMMIT-8)
 //! ```
 //!
+//! In [`Isolation::Serializable`] it insists on all that it has read; under a precondition, in either mode, on the key that it is
+//! about.
+//!
 //! Nothing leaves this struct before [`Attempt::start_commit`]: there are no dirty reads (R-READ-2) and no traces of a
 //! failed attempt (R-COMMIT-8), because there is nothing to see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::atomic_read::{Choice, ReadSet, Records};
 use crate::head::{Entry, Head};
 use crate::id::{AttemptNumber, Fingerprint, TransactionId};
+use crate::isolation::{Guards, Isolation};
 use crate::key::Key;
 use crate::limits;
 use crate::record::Writes;
 use crate::value::Value;
+use crate::version::Version;
 
 /// What an attempt is about; it does not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +77,37 @@ pub enum Refusal {
         /// What it would have written.
         keys: usize,
     },
+    /// R-SER-6: what is committed in one step is limited by what DynamoDB takes in one.
+    #[error(
+        "the commit would have to check or move {keys} keys in one step; at most {} are allowed (every key that a \
+         serializable transaction reads or writes, and every key that is written with If-Match or If-None-Match)",
+        limits::GUARDED_KEYS
+    )]
+    TooManyGuarded {
+        /// What it would have had to check or move.
+        keys: usize,
+    },
+    /// R-SER-6, likewise.
+    #[error(
+        "the commit would have to write {bytes} bytes of keys and values in one step; at most {} are allowed (all that a \
+         serializable transaction writes, and all that is written with If-Match or If-None-Match)",
+        limits::GUARDED_BYTES
+    )]
+    TooManyGuardedBytes {
+        /// What it would have had to write.
+        bytes: usize,
+    },
+}
+
+/// What an attempt hands out to be committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// What it writes; empty after [`Attempt::discard`].
+    pub writes: Writes,
+    /// What it insists on (R-SER-1, R-SER-5).
+    pub guards: Guards,
+    /// Whether all heads move in one step with the record.
+    pub isolation: Isolation,
 }
 
 /// What an attempt sees of a key.
@@ -108,8 +144,13 @@ impl Seen {
 #[derive(Debug)]
 pub struct Attempt {
     identity: Identity,
+    isolation: Isolation,
     phase: Phase,
     reads: ReadSet,
+    /// The read that doomed it.
+    doom: Option<(Key, Version)>,
+    /// Keys that were written under a precondition; only in [`Isolation::ReadAtomic`], where nothing else is insisted on.
+    guarded: BTreeSet<Key>,
     writes: Writes,
     write_numbers: BTreeMap<Key, u64>,
     write_count: u64,
@@ -119,11 +160,14 @@ pub struct Attempt {
 impl Attempt {
     /// An attempt that has done nothing yet.
     #[must_use]
-    pub fn new(identity: Identity) -> Self {
+    pub fn new(identity: Identity, isolation: Isolation) -> Self {
         Self {
             identity,
+            isolation,
             phase: Phase::Open,
             reads: ReadSet::default(),
+            doom: None,
+            guarded: BTreeSet::new(),
             writes: Writes::new(),
             write_numbers: BTreeMap::new(),
             write_count: 0,
@@ -135,6 +179,18 @@ impl Attempt {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What concurrent transactions may do to it.
+    #[must_use]
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    /// The key whose read doomed the attempt, and the newest version of it then.
+    #[must_use]
+    pub fn doom(&self) -> Option<(&Key, Version)> {
+        self.doom.as_ref().map(|(key, newest)| (key, *newest))
     }
 
     /// Where it is in its life.
@@ -210,17 +266,36 @@ impl Attempt {
         Some(Seen::Written(value.clone(), number))
     }
 
-    /// Reads `key` at this time (since the epoch), given its head and the records looked up so far. An accepted entry joins the
-    /// read set; a conflict dooms the attempt.
+    /// Whether these keys may be read, as far as their number goes.
     ///
     /// # Errors
-    /// [`Refusal::NotOpen`].
-    pub fn read(&mut self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Result<Choice, Refusal> {
+    /// [`Refusal::NotOpen`], [`Refusal::TooManyGuarded`].
+    pub fn check_reads<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> Result<(), Refusal> {
         self.check_open()?;
-        let choice = self.reads.read(key, head, records, now_seconds);
+        match self.isolation {
+            Isolation::ReadAtomic => Ok(()),
+            Isolation::Serializable => self.check_guarded(keys),
+        }
+    }
+
+    /// Reads `key` at this time (since the epoch), given its head and the records looked up so far. An accepted entry joins the
+    /// read set; a conflict dooms the attempt. So does, where the commit would insist on it, a version that is not the head's
+    /// any more (R-SER-1).
+    ///
+    /// # Errors
+    /// [`Refusal::NotOpen`], [`Refusal::TooManyGuarded`].
+    pub fn read(&mut self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Result<Choice, Refusal> {
+        self.check_reads(std::iter::once(key))?;
+        let choice = match self.reads.read(key, head, records, now_seconds) {
+            Choice::Accept(entry) if self.is_outdated(&entry, head) => Choice::Conflict,
+            choice => choice,
+        };
         match &choice {
             Choice::Accept(entry) => self.reads.insert(key.clone(), entry.clone()),
-            Choice::Conflict => self.phase = Phase::Doomed,
+            Choice::Conflict => {
+                self.phase = Phase::Doomed;
+                self.doom = Some((key.clone(), head.current.version));
+            }
             Choice::Consult(_) => {}
         }
         Ok(choice)
@@ -230,12 +305,19 @@ impl Attempt {
     /// nothing changes, where it takes more than this head: an old one must not doom the attempt.
     ///
     /// # Errors
-    /// [`Refusal::NotOpen`].
+    /// [`Refusal::NotOpen`], [`Refusal::TooManyGuarded`].
     pub fn read_stale(&mut self, key: &Key, head: &Head, now_seconds: u64) -> Result<Option<Entry>, Refusal> {
-        self.check_open()?;
+        self.check_reads(std::iter::once(key))?;
         let Choice::Accept(entry) = self.reads.read(key, head, &Records::new(), now_seconds) else { return Ok(None) };
+        if self.is_outdated(&entry, head) {
+            return Ok(None);
+        }
         self.reads.insert(key.clone(), entry.clone());
         Ok(Some(entry))
+    }
+
+    fn is_outdated(&self, entry: &Entry, head: &Head) -> bool {
+        self.isolation.is_serializable() && entry.version < head.current.version
     }
 
     /// How many bytes would be buffered after these writes.
@@ -256,7 +338,39 @@ impl Attempt {
         if keys > limits::TRANSACTION_KEYS {
             return Err(Refusal::TooManyKeys { keys });
         }
+        self.check_step(writes, bytes)?;
         Ok(bytes)
+    }
+
+    /// Whether what must be committed in one step would still fit one, after these writes.
+    fn check_step(&self, writes: &Writes, bytes: usize) -> Result<(), Refusal> {
+        let bytes = match self.isolation {
+            Isolation::Serializable => {
+                self.check_guarded(writes.keys())?;
+                bytes
+            }
+            Isolation::ReadAtomic => {
+                let now = |key: &Key| writes.get(key).or_else(|| self.writes.get(key));
+                self.guarded.iter().filter_map(|key| Some(size(key, now(key)?.as_ref()))).sum()
+            }
+        };
+        if bytes > limits::GUARDED_BYTES { Err(Refusal::TooManyGuardedBytes { bytes }) } else { Ok(()) }
+    }
+
+    /// Whether the commit could check or move these keys in one step with those that it has to already.
+    fn check_guarded<'k>(&self, more: impl Iterator<Item = &'k Key>) -> Result<(), Refusal> {
+        let is_in = |key: &Key| match self.isolation {
+            Isolation::Serializable => self.reads.version(key).is_some() || self.writes.contains_key(key),
+            Isolation::ReadAtomic => self.guarded.contains(key),
+        };
+        let have = match self.isolation {
+            Isolation::Serializable => {
+                self.reads.len() + self.writes.keys().filter(|key| self.reads.version(key).is_none()).count()
+            }
+            Isolation::ReadAtomic => self.guarded.len(),
+        };
+        let keys = have + more.filter(|key| !is_in(key)).count();
+        if keys > limits::GUARDED_KEYS { Err(Refusal::TooManyGuarded { keys }) } else { Ok(()) }
     }
 
     /// Buffers writes: all of them or, if they are refused, none.
@@ -273,6 +387,27 @@ impl Attempt {
         Ok(())
     }
 
+    /// Buffers a write that depends on what was read of its key: the commit insists on that version (R-SER-5). A key that was not
+    /// read is this attempt's own, and there is nothing to insist on.
+    ///
+    /// # Errors
+    /// As for [`Self::write`], and [`Refusal::TooManyGuarded`].
+    pub fn write_guarded(&mut self, key: Key, value: Option<Value>) -> Result<(), Refusal> {
+        self.check_open()?;
+        let is_new = self.isolation == Isolation::ReadAtomic
+            && self.reads.version(&key).is_some()
+            && !self.guarded.contains(&key);
+        if is_new {
+            self.check_guarded(std::iter::once(&key))?;
+            self.guarded.insert(key.clone());
+        }
+        let written = self.write(Writes::from([(key.clone(), value)]));
+        if is_new && written.is_err() {
+            self.guarded.remove(&key);
+        }
+        written
+    }
+
     /// The handler asks to write nothing: the write buffer is dropped and no further operation is taken.
     ///
     /// # Errors
@@ -284,18 +419,25 @@ impl Attempt {
         Ok(())
     }
 
-    /// Fixes the writes and hands them out to be committed; empty after [`Self::discard`].
+    /// Fixes the writes and hands them out to be committed, with what the commit insists on.
     ///
     /// # Errors
     /// [`Refusal::NotOpen`] if the attempt is doomed, or already committing or closed.
-    pub fn start_commit(&mut self) -> Result<Writes, Refusal> {
+    pub fn start_commit(&mut self) -> Result<Intent, Refusal> {
         match self.phase {
             Phase::Open | Phase::Discarded => {
                 self.phase = Phase::Committing;
-                Ok(std::mem::take(&mut self.writes))
+                let isolation = self.isolation;
+                Ok(Intent { guards: self.guards(), writes: std::mem::take(&mut self.writes), isolation })
             }
             phase @ (Phase::Doomed | Phase::Committing | Phase::Closed) => Err(Refusal::NotOpen(phase)),
         }
+    }
+
+    fn guards(&self) -> Guards {
+        let is_guarded = |key: &Key| self.isolation.is_serializable() || self.guarded.contains(key);
+        let read = self.reads.versions().filter(|(key, _)| is_guarded(key));
+        read.map(|(key, version)| (key.clone(), version)).collect()
     }
 
     /// Ends the attempt, whatever it was doing; what it buffered is dropped (R-COMMIT-8).
@@ -306,6 +448,7 @@ impl Attempt {
 
     fn drop_buffer(&mut self) {
         self.writes.clear();
+        self.guarded.clear();
         self.write_numbers.clear();
         self.buffered_bytes = 0;
     }
@@ -325,148 +468,4 @@ fn size(key: &Key, value: Option<&Value>) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::{Attempt, Identity, Phase, Refusal, Seen};
-    use crate::atomic_read::Records;
-    use crate::head::{Cowritten, Entry, Head, Keep, Move};
-    use crate::id::{AttemptNumber, Fingerprint, TransactionId};
-    use crate::key::Key;
-    use crate::limits;
-    use crate::record::Writes;
-    use crate::value::{ContentType, Value};
-    use crate::version::{Timestamp, Version};
-
-    /// In seconds since the epoch.
-    const NOW: u64 = 1_000_000;
-    const EXPIRES: u64 = 2_000_000;
-
-    fn attempt() -> Attempt {
-        Attempt::new(Identity {
-            transaction: TransactionId::from_bits(1),
-            number: AttemptNumber::FIRST,
-            fingerprint: Fingerprint::of(b"{}"),
-            origin: "test/r-1".to_owned(),
-        })
-    }
-
-    fn key(text: &str) -> Key {
-        Key::new(text).unwrap()
-    }
-
-    fn write(text: &str, bytes: usize) -> Writes {
-        let value = Value::new(vec![0; bytes], ContentType::new("a/b").unwrap()).unwrap();
-        Writes::from([(key(text), Some(value))])
-    }
-
-    /// R-COMMIT-9: refused at the write, with nothing changed; overwriting gives room back.
-    #[test]
-    fn a_write_over_the_limit_changes_nothing() {
-        let mut attempt = attempt();
-        let most = limits::TRANSACTION_BYTES / limits::VALUE_BYTES;
-        for n in 0..most {
-            attempt.write(write(&n.to_string(), limits::VALUE_BYTES)).unwrap();
-        }
-        let before = attempt.buffered_bytes();
-        attempt.write(write("a", 64_000)).unwrap();
-        assert!(matches!(attempt.write(write("b", 2_000)), Err(Refusal::TooLarge { .. })));
-        assert_eq!(attempt.recall(&key("b")), Ok(None));
-        attempt.write(write("a", 0)).unwrap();
-        assert_eq!(attempt.buffered_bytes(), before + "a".len() + "a/b".len());
-        attempt.write(write("b", 2_000)).unwrap();
-    }
-
-    /// R-COMMIT-9 for many small keys.
-    #[test]
-    fn a_transaction_writes_a_limited_number_of_keys() {
-        let mut attempt = attempt();
-        let keys = |range: std::ops::Range<usize>| range.map(|n| (key(&n.to_string()), None)).collect::<Writes>();
-        attempt.write(keys(0..limits::TRANSACTION_KEYS)).unwrap();
-        attempt.write(keys(0..1)).unwrap();
-        let one_more = attempt.write(keys(limits::TRANSACTION_KEYS..limits::TRANSACTION_KEYS + 1));
-        assert_eq!(one_more, Err(Refusal::TooManyKeys { keys: limits::TRANSACTION_KEYS + 1 }));
-    }
-
-    /// R-COMMIT-8: what was buffered is gone with the attempt, and a closed attempt takes nothing.
-    #[test]
-    fn a_closed_attempt_has_nothing_and_takes_nothing() {
-        let mut attempt = attempt();
-        attempt.write(write("a", 1)).unwrap();
-        attempt.close();
-        assert_eq!((attempt.writes(), attempt.buffered_bytes()), (0, 0));
-        assert_eq!(attempt.write(write("a", 1)), Err(Refusal::NotOpen(Phase::Closed)));
-        assert_eq!(attempt.recall(&key("a")), Err(Refusal::NotOpen(Phase::Closed)));
-        assert_eq!(attempt.start_commit(), Err(Refusal::NotOpen(Phase::Closed)));
-    }
-
-    #[test]
-    fn the_writes_leave_once() {
-        let mut attempt = attempt();
-        attempt.write(write("a", 1)).unwrap();
-        assert_eq!(attempt.start_commit().unwrap().len(), 1);
-        assert_eq!(attempt.start_commit(), Err(Refusal::NotOpen(Phase::Committing)));
-    }
-
-    #[test]
-    fn each_own_write_has_an_etag_of_its_own() {
-        let mut attempt = attempt();
-        let mut etags = Vec::new();
-        for _ in 0..2 {
-            attempt.write(write("a", 1)).unwrap();
-            etags.push(attempt.recall(&key("a")).unwrap().and_then(|seen| seen.etag()));
-        }
-        assert_ne!(etags[0], etags[1]);
-        attempt.write(Writes::from([(key("a"), None)])).unwrap();
-        assert!(matches!(attempt.recall(&key("a")), Ok(Some(Seen::Written(None, 3)))));
-    }
-
-    fn entry(micros: u64, cowritten: &[&str]) -> Entry {
-        let value = Value::new(micros.to_string(), ContentType::default()).unwrap();
-        let version = Version::new(Timestamp::from_micros(micros), TransactionId::from_bits(micros.into()));
-        let cowritten = Cowritten::Keys(Arc::new(cowritten.iter().map(|text| key(text)).collect()));
-        Entry { version, value: Some(value), cowritten, record_expires_at_seconds: EXPIRES }
-    }
-
-    /// The head of a key with this history.
-    fn head(entries: &[&Entry]) -> Head {
-        entries.iter().fold(Head::absent(), |head, entry| match head.moved_to((*entry).clone(), Keep::Inline) {
-            Move::To(moved) => *moved,
-            refused @ (Move::NotNewer | Move::RecordExpires) => panic!("{refused:?}"),
-        })
-    }
-
-    /// R-READ-5: a stale head is read by the same rule, and where it does not fit it dooms nothing.
-    #[test]
-    fn a_stale_head_is_accepted_or_passed_over() {
-        let mut attempt = attempt();
-        let (old, new) = (entry(1, &["b"]), entry(2, &["b"]));
-        assert_eq!(attempt.read_stale(&key("a"), &head(&[&new]), NOW), Ok(Some(new.clone())));
-        assert_eq!(attempt.read_stale(&key("b"), &head(&[&old]), NOW), Ok(None), "b was written with the newer a");
-        assert_eq!(attempt.phase(), Phase::Open);
-        assert_eq!(attempt.recall(&key("b")), Ok(None), "nothing was read");
-        assert_eq!(attempt.read_stale(&key("b"), &head(&[&old, &new]), NOW), Ok(Some(new)));
-        attempt.close();
-        assert_eq!(attempt.read_stale(&key("a"), &Head::absent(), NOW), Err(Refusal::NotOpen(Phase::Closed)));
-    }
-
-    /// A precondition does not need the value: the tag of what was read outlives it.
-    #[test]
-    fn a_forgotten_value_keeps_its_etag() {
-        let mut attempt = attempt();
-        let read = entry(1, &[]);
-        attempt.read(&key("a"), &head(&[&read]), &Records::new(), NOW).unwrap();
-        attempt.read(&key("absent"), &Head::absent(), &Records::new(), NOW).unwrap();
-        for n in 0..=limits::READ_SET_BYTES / limits::VALUE_BYTES {
-            let value = Value::new(vec![0; limits::VALUE_BYTES], ContentType::default()).unwrap();
-            let large = Entry { value: Some(value), ..entry(10, &[]) };
-            attempt.read(&key(&format!("large-{n}")), &head(&[&large]), &Records::new(), NOW).unwrap();
-        }
-        assert!(attempt.read_bytes() <= limits::READ_SET_BYTES);
-        assert_eq!(attempt.recall(&key("a")), Ok(None), "the store is to be asked again");
-        assert_eq!(attempt.etag(&key("a")), Ok(Some(read.version.to_string())));
-        assert_eq!(attempt.etag(&key("absent")), Ok(None));
-        attempt.write(write("a", 1)).unwrap();
-        assert_eq!(attempt.etag(&key("a")), Ok(Some("uncommitted-1".to_owned())));
-    }
-}
+mod tests;

@@ -73,7 +73,7 @@ impl Entry {
     /// it is taken to be as large as this one.
     #[must_use]
     pub fn keep(&self, key: &Key, before: Option<Before>, now_seconds: u64) -> Keep {
-        let own = head_bytes(key, self.value.as_ref(), list_bytes(&self.cowritten));
+        let own = self.head_bytes(key);
         let free = own.next_multiple_of(UNIT_BYTES) - own;
         let until_seconds = now_seconds.saturating_add(limits::RECORD_NEEDED_SECONDS);
         match before {
@@ -82,6 +82,12 @@ impl Entry {
             None if self.inline_bytes() <= free => Keep::Inline,
             Some(_) | None => Keep::InRecord { until_seconds },
         }
+    }
+
+    /// What a head of `key` at this version takes without a previous version, in bytes as DynamoDB counts them.
+    #[must_use]
+    pub fn head_bytes(&self, key: &Key) -> usize {
+        head_bytes(key, self.value.as_ref(), list_bytes(&self.cowritten))
     }
 
     /// What a head takes to carry this version as its previous one: a value, a content type, a list and an expiry more.
@@ -106,6 +112,20 @@ pub struct Before {
     /// What it takes to carry it inline.
     bytes: usize,
     record_expires_at_seconds: u64,
+}
+
+impl Before {
+    /// The head has moved to this version.
+    #[must_use]
+    pub fn at(version: Version) -> Self {
+        Self { version, bytes: 0, record_expires_at_seconds: 0 }
+    }
+
+    /// What it takes to carry it inline.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// What a move does with the version that it takes the place of.

@@ -10,7 +10,9 @@
 //! | [`claim`] | "an invocation is at this transaction": for callers' comfort, never for correctness |
 //! | [`atomic_read`] | the read set and the read rule (R-READ-1…4) |
 //! | [`recency`] | keys in the order of their last use: what is forgotten first |
+//! | [`isolation`] | how much of what was read a commit insists on (R-SER-1, R-SER-5) |
 //! | [`attempt`] | one attempt's state machine: reads, write buffer, phases (R-COMMIT-7…9) |
+//! | [`step`] | what a commit does in one step with its record |
 //! | [`limits`] | every size limit, in bytes |
 //! | [`wire`] | routes, headers and error codes of the local endpoint; the control API between shim and extension |
 //! | [`settings`] | the one table of `AFT_…` settings, and how they are read with all faults reported together |
@@ -20,12 +22,14 @@ pub mod attempt;
 pub mod claim;
 pub mod head;
 pub mod id;
+pub mod isolation;
 pub mod key;
 pub mod limits;
 mod radix32;
 pub mod recency;
 pub mod record;
 pub mod settings;
+pub mod step;
 pub mod value;
 pub mod version;
 pub mod wire;

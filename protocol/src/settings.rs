@@ -81,6 +81,8 @@ settings! {
         "Whether the heads of written keys that were not read are looked up beside the handler, so that no clock's skew orders a write before an earlier one.";
     CACHE_BYTES "AFT_CACHE_BYTES", "4194304", "0 to 1073741824",
         "How many bytes of heads the sandbox keeps for reads that allow `Cache-Control: max-age`; 0: none.";
+    ISOLATION "AFT_ISOLATION", "read-atomic", "read-atomic or serializable",
+        "What concurrent transactions may do to each other. `serializable`: as if they ran one after the other; conflicts are retried.";
 }
 
 /// Set by the shim for the handler: the local endpoint's base URL.

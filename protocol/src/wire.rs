@@ -40,6 +40,8 @@ pub mod header {
     pub const TRANSACTION: &str = "x-aft-transaction";
     /// An attempt's number.
     pub const ATTEMPT: &str = "x-aft-attempt";
+    /// The isolation of an explicit transaction, where it begins.
+    pub const ISOLATION: &str = "x-aft-isolation";
     /// How a control call ended: an [`super::Outcome`].
     pub const OUTCOME: &str = "x-aft-outcome";
 }
@@ -108,6 +110,7 @@ error_codes! {
     TooManyTransactions "too-many-transactions" 409 "Too many transactions are open";
     BuffersFull "buffers-full" 409 "The open transactions buffer too much together";
     ReadConflict "read-conflict" 409 "No version of the key fits what was read";
+    CommitConflict "commit-conflict" 409 "What was read has changed since";
     StoreUnavailable "store-unavailable" 503 "The store did not answer";
     StoreRejected "store-rejected" 502 "The store refused the request";
     OutcomeUnknown "outcome-unknown" 503 "The commit's outcome is unknown";

@@ -11,10 +11,11 @@ use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
 use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::TransactionId;
+use aft_protocol::isolation::Guards;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 
-use crate::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
+use crate::{Applied, Claimed, Committed, ErrorKind, Obstacles, Stepped, Store, StoreError, Terms, Validated};
 
 /// A call, as the plan sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub enum Call {
     Records(BTreeSet<TransactionId>),
     /// [`Store::commit`] of this transaction.
     Commit(TransactionId),
+    /// [`Store::commit_if`] of this transaction, with these keys.
+    CommitIf(TransactionId, BTreeSet<Key>),
+    /// [`Store::validate`] of these keys.
+    Validate(BTreeSet<Key>),
     /// [`Store::apply`] to this key.
     Apply(Key),
     /// [`Store::claim`] of this transaction.
@@ -50,6 +55,9 @@ pub enum Fault {
     HangBefore,
     /// It takes effect after the first time and is answered after the second.
     Slow(Duration, Duration),
+    /// Another step is under way at every key: [`Store::commit_if`] and [`Store::validate`] are refused for that, and have no
+    /// effect. Other calls take effect.
+    Contended,
     /// It is never answered, and a commit record is written after that time although the caller has given up by then: a
     /// request that was under way. Other calls have no effect.
     Late(Duration),
@@ -81,7 +89,7 @@ impl<S: Store + Clone> Faulty<S> {
         effect: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         match fault {
-            Fault::None => effect.await,
+            Fault::None | Fault::Contended => effect.await,
             Fault::Before(kind) => Err(injected(kind, "before its effect")),
             Fault::After(kind) => {
                 effect.await?;
@@ -104,6 +112,10 @@ impl<S: Store + Clone> Faulty<S> {
 
 fn injected(kind: ErrorKind, when: &str) -> StoreError {
     StoreError::new(kind, "injected", format!("failed on purpose, {when}"))
+}
+
+fn contended(keys: BTreeSet<Key>) -> Obstacles {
+    Obstacles { contended: keys, ..Obstacles::default() }
 }
 
 impl<S: Store + Clone> Store for Faulty<S> {
@@ -142,6 +154,33 @@ impl<S: Store + Clone> Store for Faulty<S> {
             });
         }
         self.meet(fault, self.inner.commit(record)).await
+    }
+
+    async fn commit_if(&self, record: &CommitRecord, terms: &Terms) -> Result<Stepped, StoreError> {
+        let keys: BTreeSet<_> = terms.keys().into_iter().cloned().collect();
+        let fault = (self.plan)(&Call::CommitIf(record.transaction(), keys.clone()));
+        match fault {
+            Fault::Contended => return Ok(Stepped::Refused(contended(keys))),
+            Fault::Late(time) => {
+                let (inner, record, terms) = (self.inner.clone(), record.clone(), terms.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    // Nobody is left to hear of it.
+                    let _ = inner.commit_if(&record, &terms).await;
+                });
+            }
+            _ => {}
+        }
+        self.meet(fault, self.inner.commit_if(record, terms)).await
+    }
+
+    async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {
+        let keys: BTreeSet<_> = guards.keys().cloned().collect();
+        let fault = (self.plan)(&Call::Validate(keys.clone()));
+        if fault == Fault::Contended {
+            return Ok(Validated::Refused(contended(keys)));
+        }
+        self.meet(fault, self.inner.validate(guards)).await
     }
 
     async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {

@@ -13,14 +13,17 @@
 //! | `conformance` | what every store must pass (feature `testing`) |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::future::Future;
 
 use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
 use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::TransactionId;
+use aft_protocol::isolation::Guards;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
+use aft_protocol::version::Version;
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -48,6 +51,79 @@ pub enum Committed {
     Before(Box<CommitRecord>),
 }
 
+/// What a commit record is written together with, all or nothing: at most [`GUARDED_KEYS`](aft_protocol::limits::GUARDED_KEYS)
+/// keys in all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Versions at which keys must still be.
+    pub guards: Guards,
+    /// Heads of written keys that move in the same step, and what to do with the version before. One without a guard moves if
+    /// the record's version is newer (R-SER-2).
+    pub moves: BTreeMap<Key, Keep>,
+}
+
+impl Terms {
+    /// Whether the record is written alone.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.guards.is_empty() && self.moves.is_empty()
+    }
+
+    /// Every key that is checked or moved.
+    pub fn keys(&self) -> BTreeSet<&Key> {
+        self.guards.keys().chain(self.moves.keys()).collect()
+    }
+}
+
+/// How a commit under [`Terms`] ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stepped {
+    /// The record is durable and the heads have moved.
+    Now,
+    /// The transaction has a record already, and this is it: compare the nonce to tell one's own from another's.
+    Before(Box<CommitRecord>),
+    /// Nothing was written.
+    Refused(Obstacles),
+}
+
+/// Whether several keys were at the expected versions at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Validated {
+    /// They were.
+    Holds,
+    /// They were not, or it could not be told.
+    Refused(Obstacles),
+}
+
+/// What stood in the way of a step that is taken whole or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Obstacles {
+    /// Keys that are not as they must be, and the versions at which they are; zero: there is no such key. A key that is at the
+    /// very version of its guard could not move for another reason: the version before was to be left to a record that may be
+    /// gone too soon. Keep it inline.
+    pub changed: BTreeMap<Key, Version>,
+    /// Keys at which another such step is under way: that may have come to nothing by the next try.
+    pub contended: BTreeSet<Key>,
+    /// The same of the record: another attempt at the same transaction.
+    pub is_record_contended: bool,
+}
+
+impl Obstacles {
+    /// Whether anything is under way.
+    #[must_use]
+    pub fn is_contended(&self) -> bool {
+        self.is_record_contended || !self.contended.is_empty()
+    }
+}
+
+impl fmt::Display for Obstacles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let contended = self.contended.iter().map(|key| format!("another transaction is at {key:?}"));
+        let changed = self.changed.iter().map(|(key, version)| format!("{key:?} is at {version}"));
+        f.write_str(&changed.chain(contended).collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// How an apply ended. The first two are success (R-COMMIT-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
@@ -70,7 +146,7 @@ pub enum Claimed {
 
 /// Two tables: heads by key, commit records by transaction.
 ///
-/// Every write is atomic for one item and conditional; nothing else is asked of a store. Calls may run at the same
+/// Every write is conditional, and atomic for one item; only [`Store::commit_if`] writes several at once. Calls may run at the same
 /// time. An error whose [`ErrorKind::may_have_applied`] is true says nothing about the effect.
 pub trait Store: Send + Sync + 'static {
     /// Whether the tables are there and can be used; warms the connection.
@@ -105,6 +181,18 @@ pub trait Store: Send + Sync + 'static {
     /// Writes a commit record unless its transaction has one (R-COMMIT-2). When it returns [`Committed::Now`], the record
     /// and everything it names are durable (R-COMMIT-1).
     fn commit(&self, record: &CommitRecord) -> impl Future<Output = Result<Committed, StoreError>> + Send;
+
+    /// Writes a commit record, unless its transaction has one, together with what the terms say: every guard holds and every head
+    /// has moved, or nothing has happened (R-SER-1). What overflows into chunks is written before.
+    fn commit_if(
+        &self,
+        record: &CommitRecord,
+        terms: &Terms,
+    ) -> impl Future<Output = Result<Stepped, StoreError>> + Send;
+
+    /// Whether every one of these keys, 100 at most, is at its version at one and the same moment, with no commit of several
+    /// heads half visible (R-SER-3).
+    fn validate(&self, guards: &Guards) -> impl Future<Output = Result<Validated, StoreError>> + Send;
 
     /// Moves the head of `key` to `entry` if that is newer (R-COMMIT-5), and does with the version before it as it is told. A
     /// deleted key's head may be forgotten after [`Entry::tombstone_expires_at_seconds`].

@@ -9,10 +9,12 @@ use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
 use aft_protocol::head::{Entry, Head, Keep, Move};
 use aft_protocol::id::TransactionId;
+use aft_protocol::isolation::Guards;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
+use aft_protocol::version::Version;
 
-use crate::{Applied, Claimed, Committed, Store, StoreError};
+use crate::{Applied, Claimed, Committed, Obstacles, Stepped, Store, StoreError, Terms, Validated};
 
 /// An in-memory store. Clones share the tables.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +64,17 @@ impl Memory {
     }
 }
 
+impl Tables {
+    fn version_of(&self, key: &Key) -> Version {
+        self.heads.get(key).map_or(Version::ZERO, |head| head.current.version)
+    }
+
+    fn changed(&self, guards: &Guards) -> BTreeMap<Key, Version> {
+        let found = guards.iter().map(|(key, expected)| (key, *expected, self.version_of(key)));
+        found.filter(|(_, expected, found)| expected != found).map(|(key, _, found)| (key.clone(), found)).collect()
+    }
+}
+
 impl Store for Memory {
     async fn probe(&self) -> Result<(), StoreError> {
         Ok(())
@@ -89,6 +102,37 @@ impl Store for Memory {
                 Ok(Committed::Now)
             }
         }
+    }
+
+    async fn commit_if(&self, record: &CommitRecord, terms: &Terms) -> Result<Stepped, StoreError> {
+        let mut tables = self.tables();
+        if let Some(existing) = tables.records.get(&record.transaction()) {
+            return Ok(Stepped::Before(Box::new(existing.clone())));
+        }
+        let mut changed = tables.changed(&terms.guards);
+        let mut moved = BTreeMap::new();
+        for (key, entry) in record.head_entries() {
+            let Some(keep) = terms.moves.get(key) else { continue };
+            let head = tables.heads.get(key).cloned().unwrap_or_else(Head::absent);
+            match head.moved_to(entry, *keep) {
+                Move::To(head) => drop(moved.insert(key.clone(), *head)),
+                Move::NotNewer | Move::RecordExpires => drop(changed.insert(key.clone(), head.current.version)),
+            }
+        }
+        if !changed.is_empty() {
+            return Ok(Stepped::Refused(Obstacles { changed, ..Obstacles::default() }));
+        }
+        tables.heads.extend(moved);
+        tables.records.insert(record.transaction(), record.clone());
+        Ok(Stepped::Now)
+    }
+
+    async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {
+        let changed = self.tables().changed(guards);
+        if changed.is_empty() {
+            return Ok(Validated::Holds);
+        }
+        Ok(Validated::Refused(Obstacles { changed, ..Obstacles::default() }))
     }
 
     async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {

@@ -12,6 +12,7 @@ use aft_extension::session::{Ack, Begun, Behaviour, CommitResult, DuplicateCheck
 use aft_extension::sources::Sources;
 use aft_protocol::head::OLDER;
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
+use aft_protocol::isolation::Isolation;
 use aft_protocol::key::Key;
 use aft_protocol::limits;
 use aft_protocol::record::{Response, Writes};
@@ -58,6 +59,7 @@ impl World {
             reads_strongly: true,
             write_look_up,
             cache_bytes: 0,
+            isolation: Isolation::ReadAtomic,
             refuse_in_progress: false,
         };
         let now = Arc::new(AtomicU64::new(4_000_000_000));

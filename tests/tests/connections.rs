@@ -10,6 +10,7 @@ use aft_cli::embedded::{Embedded, Storage};
 use aft_extension::session::{Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Named, Session};
 use aft_extension::sources::Sources;
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
+use aft_protocol::isolation::Isolation;
 use aft_protocol::key::Key;
 use aft_protocol::record::{Response, Writes};
 use aft_protocol::value::{ContentType, Value};
@@ -62,6 +63,7 @@ impl World {
             ack: Ack::Visible,
             memoize_always: false,
             retention_seconds: 3_600,
+            isolation: Isolation::ReadAtomic,
             refuse_in_progress: false,
             write_look_up: true,
             reads_strongly: true,

@@ -18,6 +18,7 @@ use aft_extension::sources::Sources;
 use aft_fault_manager::{batch, clock};
 use aft_protocol::head::{Entry, Head};
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
+use aft_protocol::isolation::Isolation;
 use aft_protocol::key::Key;
 use aft_protocol::record::{CommitRecord, Response, Writes};
 use aft_protocol::value::{ContentType, Value};
@@ -42,6 +43,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     ack: Ack::Durable,
     memoize_always: false,
     retention_seconds: 3_600,
+    isolation: Isolation::ReadAtomic,
     refuse_in_progress: false,
     write_look_up: false,
     reads_strongly: true,

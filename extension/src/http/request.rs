@@ -1,6 +1,7 @@
 //! What all routes read from a request: keys, which attempt is meant, conditions, bodies with a limit.
 
 use aft_protocol::id::{AttemptNumber, TransactionId};
+use aft_protocol::isolation::Isolation;
 use aft_protocol::key::Key;
 use aft_protocol::value::ContentType;
 use aft_protocol::wire::{ErrorCode, header as aft};
@@ -54,6 +55,18 @@ pub(super) fn named(headers: &HeaderMap) -> Result<Named, Refused> {
         ),
     };
     Ok(Named { transaction, attempt })
+}
+
+/// `X-Aft-Isolation`.
+pub(super) fn isolation(headers: &HeaderMap) -> Result<Option<Isolation>, Refused> {
+    let Some(text) = headers.get(aft::ISOLATION) else { return Ok(None) };
+    let level = isolation_level(text.to_str().unwrap_or_default());
+    level.map(Some).map_err(|detail| Refused::new(ErrorCode::MalformedRequest, detail))
+}
+
+/// An isolation level by its name, or what is wrong with that.
+pub(super) fn isolation_level(text: &str) -> Result<Isolation, String> {
+    Isolation::parse(text).ok_or_else(|| format!("the isolation is {text:?}; it must be read-atomic or serializable"))
 }
 
 /// An attempt's number, from its decimal form.

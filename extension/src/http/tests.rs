@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, Scope, TransactionId};
+use aft_protocol::isolation::Isolation;
 use aft_protocol::limits;
 use aft_protocol::record::Response;
 use aft_protocol::version::Timestamp;
@@ -65,6 +66,7 @@ impl World {
             reads_strongly: true,
             write_look_up: true,
             cache_bytes: 1_000_000,
+            isolation: Isolation::ReadAtomic,
             refuse_in_progress: false,
         };
         let now = Arc::new(AtomicU64::new(1_000_000));

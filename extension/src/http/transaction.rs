@@ -34,7 +34,7 @@ pub(super) fn document<S: Store>(endpoint: &Endpoint<S>, named: Named) -> Answer
         transaction: status.identity.transaction,
         attempt: status.identity.number,
         origin: status.identity.origin,
-        isolation: "read-atomic",
+        isolation: status.isolation.as_str(),
         reads: status.reads,
         read_bytes: status.read_bytes,
         writes: status.writes,

@@ -18,7 +18,7 @@ use aft_protocol::record::CommitRecord;
 use aft_protocol::version::Version;
 use aft_store::recovery::recover_one;
 use aft_store::retry::out_of_time;
-use aft_store::{Store, StoreError, roll_forward};
+use aft_store::{Store, StoreError, Terms, roll_forward};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -154,6 +154,23 @@ impl<S: Store> Session<S> {
             drop(pending);
         });
         progress
+    }
+
+    /// Starts applying what a durable record's own step has left: nothing, if all heads moved with it.
+    pub(super) fn start_rest(
+        &self,
+        record: Arc<CommitRecord>,
+        terms: &Terms,
+        mut before: BTreeMap<Key, Before>,
+    ) -> Progress {
+        if !terms.is_none() && terms.moves.len() == record.writes.len() {
+            self.cache().forget(record.writes.keys());
+            self.inner.applies.own().is_applied(&record);
+            self.inner.journal.settled(record.version);
+            return watch::channel(Some(Ok(()))).1;
+        }
+        before.extend(terms.moves.keys().map(|key| (key.clone(), Before::at(record.version))));
+        self.start_apply(record, Heads::Behind(before))
     }
 
     /// Waits until this sandbox's previous transaction is applied (R-FM-2), with one more try if that had failed; and, before

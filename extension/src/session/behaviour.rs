@@ -1,5 +1,7 @@
 //! How a session behaves: the settings that change what callers see.
 
+use aft_protocol::isolation::Isolation;
+
 /// When the record of an earlier commit is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DuplicateCheck {
@@ -39,6 +41,8 @@ pub struct Behaviour {
     pub write_look_up: bool,
     /// `AFT_CACHE_BYTES`.
     pub cache_bytes: usize,
+    /// `AFT_ISOLATION`.
+    pub isolation: Isolation,
     /// `AFT_IN_PROGRESS=refuse`: a duplicate does not run beside the first invocation.
     pub refuse_in_progress: bool,
 }

@@ -1,4 +1,5 @@
-//! The commit: one conditional write of the record, then the heads.
+//! The commit: one conditional write of the record, then the heads. What insists on what it has read writes both in one step
+//! (`step.rs`).
 //!
 //! R-COMMIT-1: heads move only after the record is durable. R-COMMIT-2: at most one record; a loser answers with the
 //! winner's response. R-COMMIT-4: a write whose outcome is unknown is repeated with the same content, and never called
@@ -7,18 +8,20 @@
 
 use std::sync::Arc;
 
-use aft_protocol::attempt::{Identity, Phase, Refusal};
+use aft_protocol::attempt::{Attempt, Identity, Intent, Phase, Refusal};
 use aft_protocol::id::{AttemptNumber, Nonce, SandboxId, TransactionId};
+use aft_protocol::isolation::Guards;
 use aft_protocol::limits;
 use aft_protocol::record::{CommitRecord, Response, Writes};
+use aft_protocol::step;
 use aft_protocol::version::Version;
 use aft_protocol::wire::ErrorCode;
 use aft_store::retry::out_of_time;
-use aft_store::{Committed, ErrorKind, Store, StoreError};
+use aft_store::{Committed, ErrorKind, Store, StoreError, Terms};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::apply::{Heads, wait_for};
+use super::apply::wait_for;
 use super::retry::last_moment;
 use super::{Ack, Named, Open, Session, SessionError};
 
@@ -32,7 +35,7 @@ pub enum CommitResult {
     /// The transaction had committed before, with another payload: this attempt wrote nothing, and gets no response.
     Mismatch,
     /// Nothing was written; run the handler again.
-    Conflict(String),
+    Conflict(ErrorCode, String),
     /// Nothing was written.
     Failed(ErrorCode, String),
     /// It may have been written, or was written and is not visible yet: release no response. The same transaction ID
@@ -41,9 +44,16 @@ pub enum CommitResult {
 }
 
 /// How writing the record ended.
-enum Recorded {
+pub(super) enum Recorded {
     Mine,
     Anothers(Box<CommitRecord>),
+}
+
+impl Recorded {
+    /// The record that is there, whoever wrote it; `own` is what was to be written.
+    pub(super) fn of(existing: Box<CommitRecord>, own: &CommitRecord) -> Self {
+        if existing.nonce == own.nonce { Self::Mine } else { Self::Anothers(existing) }
+    }
 }
 
 impl<S: Store> Session<S> {
@@ -72,7 +82,7 @@ impl<S: Store> Session<S> {
     /// [`SessionError`] if no such attempt is open.
     pub async fn known(&self, transaction: TransactionId, number: AttemptNumber) -> Result<CommitResult, SessionError> {
         let open = self.find(Named { transaction: Some(transaction), attempt: Some(number) })?;
-        Ok(self.commit_nothing(&open).await)
+        Ok(self.earlier_commit(&open).await.unwrap_or(CommitResult::Committed))
     }
 
     pub(super) async fn run_commit(&self, open: &Open, response: Response) -> CommitResult {
@@ -81,11 +91,12 @@ impl<S: Store> Session<S> {
             let discarded = attempt.phase() == Phase::Discarded;
             (attempt.start_commit(), discarded, attempt.identity().clone())
         };
-        let writes = match started {
-            Ok(writes) => writes,
-            Err(refusal @ Refusal::NotOpen(Phase::Doomed)) => {
-                open.attempt().close();
-                return CommitResult::Conflict(format!("a read found no compatible version: {refusal}"));
+        let intent = match started {
+            Ok(intent) => intent,
+            Err(Refusal::NotOpen(Phase::Doomed)) => {
+                let mut attempt = open.attempt();
+                attempt.close();
+                return CommitResult::Conflict(ErrorCode::ReadConflict, doom(&attempt));
             }
             Err(refusal) => return CommitResult::Failed(ErrorCode::TransactionClosed, refusal.to_string()),
         };
@@ -97,35 +108,47 @@ impl<S: Store> Session<S> {
         }
         // An explicit transaction always leaves its record: it is what the next delivery of the same key finds.
         let memoized = self.inner.behaviour.memoize_always || open.is_explicit();
-        let records_nothing = writes.is_empty() && (discarded || !memoized);
+        let records_nothing = intent.writes.is_empty() && (discarded || !memoized);
         let result = if records_nothing {
-            self.commit_nothing(open).await
+            self.commit_nothing(open, &intent.guards).await
         } else {
-            self.commit_writes(open, identity, writes, response).await
+            self.commit_writes(open, identity, intent, response).await
         };
-        open.attempt().close();
+        let mut attempt = open.attempt();
+        if matches!(result, CommitResult::Conflict(..)) {
+            // What it has read is old: the next attempt must not begin with it.
+            self.cache().forget(attempt.keys_read());
+        }
+        attempt.close();
+        drop(attempt);
         result
     }
 
     /// R-COMMIT-7: nothing to write, nothing written. But a handler that was delivered twice may have had nothing left to
     /// do: then the recorded response is the answer.
-    async fn commit_nothing(&self, open: &Open) -> CommitResult {
-        let Some(mut look_up) = open.look_up.clone() else { return CommitResult::Committed };
-        let record = match look_up.wait_for(Option::is_some).await {
-            Ok(found) => match &*found {
-                Some(Ok(record)) => record.clone(),
-                Some(Err(error)) => return CommitResult::Failed(ErrorCode::StoreUnavailable, error.clone()),
-                None => None,
-            },
-            Err(_) => return CommitResult::Failed(ErrorCode::StoreUnavailable, "the look-up was cut off".to_owned()),
-        };
-        match record {
-            None => CommitResult::Committed,
-            Some(record) => self.answer_from(&record, open).await,
+    async fn commit_nothing(&self, open: &Open, guards: &Guards) -> CommitResult {
+        match self.earlier_commit(open).await {
+            Some(answer) => answer,
+            None => self.validate(open, guards).await,
         }
     }
 
-    async fn commit_writes(&self, open: &Open, identity: Identity, writes: Writes, response: Response) -> CommitResult {
+    /// What an earlier commit of the same transaction has left to answer, if the look-up beside the handler has found one.
+    async fn earlier_commit(&self, open: &Open) -> Option<CommitResult> {
+        let unavailable = |why: String| Some(CommitResult::Failed(ErrorCode::StoreUnavailable, why));
+        let mut look_up = open.look_up.clone()?;
+        let record = match look_up.wait_for(Option::is_some).await {
+            Ok(found) => match &*found {
+                Some(Ok(record)) => record.clone(),
+                Some(Err(error)) => return unavailable(error.clone()),
+                None => None,
+            },
+            Err(_) => return unavailable("the look-up was cut off".to_owned()),
+        };
+        Some(self.answer_from(&*record?, open).await)
+    }
+
+    async fn commit_writes(&self, open: &Open, identity: Identity, intent: Intent, response: Response) -> CommitResult {
         let not_yet = |what: &str, error: &StoreError| {
             let detail = format!("this sandbox's {what}, so nothing was written: {error}");
             CommitResult::Failed(ErrorCode::StoreUnavailable, detail)
@@ -139,11 +162,18 @@ impl<S: Store> Session<S> {
         if let Err(error) = self.settle_previous(open.deadline).await {
             return not_yet("previous transaction is not applied yet", &error);
         }
-        let before = open.known.before(&writes);
-        let record = Arc::new(self.record(identity, writes, response));
+        let before = open.known.before(&intent.writes);
+        let mut record = self.record(identity, intent.writes, response);
+        let moves = step::moves(&record, &intent.guards, intent.isolation, &before, self.now_seconds());
+        let mut terms = Terms { guards: intent.guards, moves };
         // R-FM-4: who is started here after a death finds it.
         self.inner.journal.note(record.sandbox, record.version);
-        let applying = match self.write_record(&record, open.deadline).await {
+        let written = if terms.is_none() {
+            self.write_record(&record, open.deadline).await
+        } else {
+            self.write_step(&mut record, &mut terms, open.deadline).await
+        };
+        let applying = match written {
             Err(failed) => {
                 if matches!(failed, CommitResult::Unknown(..)) {
                     // The record may be there, now or in a moment: it must stay the last one under this name.
@@ -160,7 +190,7 @@ impl<S: Store> Session<S> {
             }
             Ok(Recorded::Mine) => {
                 self.outlived(record.transaction());
-                self.start_apply(record, Heads::Behind(before))
+                self.start_rest(Arc::new(record), &terms, before)
             }
         };
         drop(turn);
@@ -189,10 +219,9 @@ impl<S: Store> Session<S> {
 
     fn record(&self, identity: Identity, writes: Writes, response: Response) -> CommitRecord {
         let now = self.inner.sources.now();
-        let timestamp = self.inner.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).tick(now);
         let (sandbox, applied_through) = self.inner.applies.mark();
         CommitRecord {
-            version: Version::new(timestamp, identity.transaction),
+            version: Version::new(self.tick(), identity.transaction),
             nonce: Nonce::from_bits(self.inner.sources.random()),
             writes,
             response,
@@ -212,8 +241,7 @@ impl<S: Store> Session<S> {
         loop {
             let error = match tries.run(self.inner.store.commit(record)).await {
                 Ok(Committed::Now) => return Ok(Recorded::Mine),
-                Ok(Committed::Before(existing)) if existing.nonce == record.nonce => return Ok(Recorded::Mine),
-                Ok(Committed::Before(existing)) => return Ok(Recorded::Anothers(existing)),
+                Ok(Committed::Before(existing)) => return Ok(Recorded::of(existing, record)),
                 Err(error) => error,
             };
             may_have_applied |= error.kind().may_have_applied();
@@ -229,7 +257,7 @@ pub(super) fn cut_off(error: &JoinError) -> CommitResult {
     CommitResult::Unknown(ErrorCode::OutcomeUnknown, format!("the commit was cut off: {error}"))
 }
 
-fn not_recorded(error: &StoreError, may_have_applied: bool) -> CommitResult {
+pub(super) fn not_recorded(error: &StoreError, may_have_applied: bool) -> CommitResult {
     if may_have_applied {
         let detail = format!(
             "the transaction may have committed: {error}. Send the same request again (the same transaction ID): it \
@@ -237,7 +265,21 @@ fn not_recorded(error: &StoreError, may_have_applied: bool) -> CommitResult {
         );
         return CommitResult::Unknown(ErrorCode::OutcomeUnknown, detail);
     }
+    failed(error)
+}
+
+/// A failure without an effect.
+pub(super) fn failed(error: &StoreError) -> CommitResult {
     CommitResult::Failed(code_of(error.kind()), format!("nothing was written: {error}"))
+}
+
+/// Why a doomed attempt cannot commit.
+pub(super) fn doom(attempt: &Attempt) -> String {
+    let (key, newest) = match attempt.doom() {
+        Some((key, newest)) => (format!("{key:?}"), newest.to_string()),
+        None => ("a key".to_owned(), "another version".to_owned()),
+    };
+    format!("{key} is at {newest} now, and no version of it fits what this attempt had read before")
 }
 
 /// R-COMMIT-3: without the heads of the written keys, the clock may be behind what they hold.

@@ -24,7 +24,7 @@ pub enum SessionError {
          its caller is answered from that commit"
     )]
     AlreadyCommitted,
-    /// The write buffer is full.
+    /// The write buffer is full, or the commit could not be made in one step.
     #[error(transparent)]
     TooLarge(Refusal),
     /// The key's explicit transaction is open already.
@@ -68,7 +68,10 @@ pub enum SessionError {
 /// What an attempt's refusal is to a session's caller.
 pub(super) fn refused(refusal: Refusal) -> SessionError {
     match refusal {
-        Refusal::TooLarge { .. } | Refusal::TooManyKeys { .. } => SessionError::TooLarge(refusal),
+        Refusal::TooLarge { .. }
+        | Refusal::TooManyKeys { .. }
+        | Refusal::TooManyGuarded { .. }
+        | Refusal::TooManyGuardedBytes { .. } => SessionError::TooLarge(refusal),
         Refusal::NotOpen(phase) => SessionError::Closed(match phase {
             Phase::Open => "it is open",
             Phase::Doomed => "an earlier read found no compatible version; let the handler fail, and it is run again",

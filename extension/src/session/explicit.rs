@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use aft_protocol::attempt::{Attempt, Identity, Phase, Refusal};
 use aft_protocol::id::{AttemptNumber, Fingerprint, TransactionId};
+use aft_protocol::isolation::Isolation;
 use aft_protocol::limits;
 use aft_protocol::record::{CommitRecord, Response};
 use aft_store::Store;
@@ -31,6 +32,8 @@ pub struct Explicit {
     pub fingerprint: Fingerprint,
     /// For people: scope and key.
     pub origin: String,
+    /// What concurrent transactions may do to it; `None`: what the function's own transactions ask for.
+    pub isolation: Option<Isolation>,
 }
 
 /// An answer to [`Session::begin_explicit`].
@@ -112,9 +115,10 @@ impl<S: Store> Session<S> {
             fingerprint: wanted.fingerprint,
             origin: cut(wanted.origin, limits::ORIGIN_BYTES),
         };
+        let isolation = wanted.isolation.unwrap_or(self.inner.behaviour.isolation);
         let mut changed = self.inner.changed.subscribe();
         loop {
-            if let Some(open) = self.state().reserve(owner, &identity)? {
+            if let Some(open) = self.state().reserve(owner, &identity, isolation)? {
                 return Ok(open);
             }
             let waited = timeout_at(last_moment(owner.deadline), changed.changed()).await;
@@ -178,7 +182,12 @@ impl<S: Store> Drop for Reserved<'_, S> {
 
 impl State {
     /// Opens an explicit transaction; `None` while an ended attempt's commit of the same key is under way.
-    fn reserve(&mut self, owner: &Arc<Open>, identity: &Identity) -> Result<Option<Arc<Open>>, SessionError> {
+    fn reserve(
+        &mut self,
+        owner: &Arc<Open>,
+        identity: &Identity,
+        isolation: Isolation,
+    ) -> Result<Option<Arc<Open>>, SessionError> {
         if !self.own().any(|(_, open)| Arc::ptr_eq(open, owner)) {
             return Err(SessionError::NoTransaction);
         }
@@ -196,7 +205,7 @@ impl State {
         }
         let number = self.begun.map_or(AttemptNumber::FIRST, AttemptNumber::next);
         self.begun = Some(number);
-        let attempt = Attempt::new(Identity { number, ..identity.clone() });
+        let attempt = Attempt::new(Identity { number, ..identity.clone() }, isolation);
         let open = Open::new(owner.request.clone(), owner.deadline, attempt, None, Some(Arc::clone(owner)));
         let open = Arc::new(open);
         self.open.insert(identity.transaction, Arc::clone(&open));

@@ -129,8 +129,12 @@ impl<S: Store> Session<S> {
         may_cache: bool,
     ) -> Result<BTreeMap<Key, Head>, StoreError> {
         let asked = self.asked();
-        let heads = self.retrying(open.deadline, || self.inner.store.heads(keys)).await?;
-        let latest = self.inner.behaviour.reads_strongly;
+        let latest = self.inner.behaviour.reads_strongly || open.insists_on_the_latest();
+        let heads = if latest {
+            self.retrying(open.deadline, || self.inner.store.latest_heads(keys)).await?
+        } else {
+            self.retrying(open.deadline, || self.inner.store.heads(keys)).await?
+        };
         self.fetched(&open.known, &heads, latest, Some(asked).filter(|_| may_cache));
         Ok(heads)
     }

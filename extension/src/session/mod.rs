@@ -11,6 +11,7 @@
 //! | `cache.rs` | heads that were fetched, for reads that allow some staleness |
 //! | `write.rs` | buffered writes and their preconditions |
 //! | `commit.rs` | the commit: record, then heads |
+//! | `step.rs` | the commit of what insists on what it has read: record and heads in one step; and the validation of what only read |
 //! | `explicit.rs` | explicit transactions: several within one invocation |
 //! | `claims.rs` | claims on transactions, if duplicates are to be refused while one runs |
 //! | `apply.rs` | moving heads to what a record says, and knowing which moves are pending |
@@ -37,17 +38,19 @@ mod look_up;
 mod read;
 mod retry;
 mod sleep;
+mod step;
 mod table;
 mod write;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aft_protocol::attempt::{Attempt, Identity};
+use aft_protocol::attempt::{Attempt, Identity, Phase};
 use aft_protocol::id::{AttemptNumber, RequestId, SandboxId, TransactionId};
+use aft_protocol::isolation::Isolation;
 use aft_protocol::limits;
 use aft_protocol::record::Response;
-use aft_protocol::version::{Clock, Version};
+use aft_protocol::version::{Clock, Timestamp, Version};
 use aft_protocol::wire::Begin;
 use aft_store::{Claimed, Store};
 use tokio::sync::watch;
@@ -76,6 +79,8 @@ pub use write::Precondition;
 pub struct Status {
     /// The attempt.
     pub identity: Identity,
+    /// What concurrent transactions may do to it.
+    pub isolation: Isolation,
     /// Keys read from the store.
     pub reads: usize,
     /// Bytes of the values that are kept of them.
@@ -110,6 +115,8 @@ pub enum Aborted {
     Duplicate(Response),
     /// Neither did it, and the transaction is known to have committed with another payload.
     Mismatch,
+    /// Neither did it, and it could not have committed: what it had read has changed since, as is said here.
+    Conflict(String),
 }
 
 struct Inner<S> {
@@ -223,7 +230,8 @@ impl<S: Store> Session<S> {
             fingerprint: begin.fingerprint,
             origin: cut(begin.origin, limits::ORIGIN_BYTES),
         };
-        let open = Arc::new(Open::new(begin.request, deadline, Attempt::new(identity), look_up, None));
+        let attempt = Attempt::new(identity, self.inner.behaviour.isolation);
+        let open = Arc::new(Open::new(begin.request, deadline, attempt, look_up, None));
         let earlier = self.change(|state| state.open.insert(transaction, open));
         if let Some(earlier) = earlier {
             earlier.attempt().close();
@@ -238,13 +246,14 @@ impl<S: Store> Session<S> {
     /// [`SessionError`] if no such attempt is open, or (duplicates only) the earlier commit cannot be made visible.
     pub async fn abort(&self, transaction: TransactionId, number: AttemptNumber) -> Result<Aborted, SessionError> {
         let open = self.take(transaction, number)?;
-        let fingerprint = {
+        let (fingerprint, doom) = {
             let mut attempt = open.attempt();
+            let doom = (attempt.phase() == Phase::Doomed).then(|| commit::doom(&attempt));
             attempt.close();
-            attempt.identity().fingerprint
+            (attempt.identity().fingerprint, doom)
         };
         match open.earlier_commit() {
-            None => Ok(Aborted::Gone),
+            None => Ok(doom.map_or(Aborted::Gone, Aborted::Conflict)),
             Some(record) if record.fingerprint != fingerprint => Ok(Aborted::Mismatch),
             Some(record) => {
                 self.outlived(transaction);
@@ -286,6 +295,7 @@ impl<S: Store> Session<S> {
         let attempt = open.attempt();
         Ok(Status {
             identity: attempt.identity().clone(),
+            isolation: attempt.isolation(),
             reads: attempt.reads(),
             read_bytes: attempt.read_bytes(),
             writes: attempt.writes(),
@@ -345,6 +355,11 @@ impl<S: Store> Session<S> {
     /// The wall clock, in seconds since the epoch.
     fn now_seconds(&self) -> u64 {
         self.inner.sources.now().as_micros() / 1_000_000
+    }
+
+    /// A timestamp that is greater than everything this sandbox has seen (R-COMMIT-3).
+    fn tick(&self) -> Timestamp {
+        self.inner.clock.lock().unwrap_or_else(PoisonError::into_inner).tick(self.inner.sources.now())
     }
 
     fn observe(&self, version: Version) {

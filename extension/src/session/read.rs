@@ -125,6 +125,7 @@ impl<S: Store> Session<S> {
         let mut fetched = BTreeMap::new();
         {
             let mut attempt = open.attempt();
+            attempt.check_reads(keys.iter()).map_err(refused)?;
             for key in keys {
                 match self.at_hand(&mut attempt, &key, freshness)? {
                     Ok(answer) => drop(answers.insert(key, answer)),

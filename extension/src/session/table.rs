@@ -61,6 +61,14 @@ impl Open {
         self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether an attempt has failed before, perhaps for what an eventually consistent read showed it: then another such read
+    /// may show the same.
+    pub(super) fn insists_on_the_latest(&self) -> bool {
+        let attempt = self.attempt();
+        let is_retried = !self.is_explicit() && attempt.identity().number > AttemptNumber::FIRST;
+        attempt.isolation().is_serializable() && is_retried
+    }
+
     pub(super) fn is_explicit(&self) -> bool {
         self.owner.is_some()
     }

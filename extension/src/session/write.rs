@@ -45,22 +45,21 @@ impl<S: Store> Session<S> {
     /// [`SessionError`]; nothing has changed then.
     pub fn write(&self, named: Named, writes: Writes) -> Result<(), SessionError> {
         let open = self.find_undecided(named)?;
-        self.buffer(&open, writes, |_| Ok(()))
+        self.buffer(&open, writes, |attempt, writes| attempt.write(writes).map_err(refused))
     }
 
-    /// Buffers writes if `check` allows it, under the attempt's lock, and the sandbox has room for them.
+    /// Buffers writes by `write`, under the attempt's lock, if the sandbox has room for them.
     fn buffer(
         &self,
         open: &Open,
         writes: Writes,
-        check: impl FnOnce(&Attempt) -> Result<(), SessionError>,
+        write: impl FnOnce(&mut Attempt, Writes) -> Result<(), SessionError>,
     ) -> Result<(), SessionError> {
         // The table's lock too: writes to two transactions at the same time must count each other.
         let state = self.state();
         let others = state.open.values().filter(|other| !std::ptr::eq(other.as_ref(), open));
         let others: usize = others.map(|other| other.attempt().buffered_bytes()).sum();
         let mut attempt = open.attempt();
-        check(&attempt)?;
         if others + limits::TRANSACTION_BYTES > limits::SANDBOX_BYTES {
             let bytes = others + attempt.bytes_after(&writes).map_err(refused)?;
             if bytes > limits::SANDBOX_BYTES {
@@ -68,13 +67,14 @@ impl<S: Store> Session<S> {
             }
         }
         let keys = writes.keys().cloned().collect();
-        attempt.write(writes).map_err(refused)?;
+        write(&mut attempt, writes)?;
         // Under the attempt's lock: a commit that starts from here on knows of it.
         self.look_up_written(open, keys);
         Ok(())
     }
 
-    /// Buffers one write if `precondition` holds of what this transaction sees. What it sees joins the read set.
+    /// Buffers one write if `precondition` holds of what this transaction sees. What it sees joins the read set, and the commit
+    /// insists on it (R-SER-5).
     ///
     /// # Errors
     /// [`SessionError`]; nothing has changed then.
@@ -91,8 +91,9 @@ impl<S: Store> Session<S> {
         let open = self.find_undecided(named)?;
         self.see(&open, BTreeSet::from([key.clone()]), Freshness::default()).await?;
         // Under one lock: another request of this attempt may have written in between.
-        self.buffer(&open, Writes::from([(key.clone(), value)]), |attempt| {
-            precondition.check(&key, attempt.etag(&key).map_err(refused)?)
+        self.buffer(&open, Writes::from([(key.clone(), value.clone())]), |attempt, _| {
+            precondition.check(&key, attempt.etag(&key).map_err(refused)?)?;
+            attempt.write_guarded(key, value).map_err(refused)
         })
     }
 }

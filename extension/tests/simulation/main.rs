@@ -149,7 +149,9 @@ impl<G: Ground> World<G> {
             let handled = self.handler(sandbox, transaction, &mut reads).await;
             if handled.is_err() || self.is_cut_off_in_a_batch(sandbox).await || self.chance.one_in(8) {
                 match sandbox.session.abort(TransactionId::from_bits(transaction), number).await {
-                    Ok(Aborted::Gone) => self.note(Attempted { transaction, reads, ended: Ended::Refused }),
+                    Ok(Aborted::Gone | Aborted::Conflict(_)) => {
+                        self.note(Attempted { transaction, reads, ended: Ended::Refused })
+                    }
                     Ok(Aborted::Duplicate(response)) => return (reads, answered(&response)),
                     Ok(Aborted::Mismatch) => panic!("seed {}: {transaction} has one payload", self.seed),
                     Err(_) => return (reads, Ended::Unknown),
@@ -167,7 +169,7 @@ impl<G: Ground> World<G> {
                 Ok(CommitResult::Duplicate(recorded)) => return (reads, answered(&recorded)),
                 Ok(CommitResult::Unknown(..)) | Err(_) => return (reads, Ended::Unknown),
                 Ok(CommitResult::Mismatch) => panic!("seed {}: {transaction} has one payload", self.seed),
-                Ok(CommitResult::Conflict(_) | CommitResult::Failed(..)) => {
+                Ok(CommitResult::Conflict(..) | CommitResult::Failed(..)) => {
                     self.history.borrow_mut().refused.insert(response);
                     self.note(Attempted { transaction, reads, ended: Ended::Refused });
                     number = number.next();
@@ -207,7 +209,12 @@ impl<G: Ground> World<G> {
     async fn message(&self, sandbox: &Sandbox<G::Store>, message: u128) {
         let known = self.history.borrow().known.contains(&message);
         let transaction = TransactionId::from_bits(message);
-        let wanted = Explicit { transaction, fingerprint: Fingerprint::of(b"{}"), origin: format!("test/{message}") };
+        let wanted = Explicit {
+            transaction,
+            fingerprint: Fingerprint::of(b"{}"),
+            origin: format!("test/{message}"),
+            isolation: None,
+        };
         let mut reads = BTreeMap::new();
         let ended = match sandbox.session.begin_explicit(Named::default(), wanted).await {
             Err(_) => return,
@@ -238,7 +245,7 @@ impl<G: Ground> World<G> {
             }
             Ok(CommitResult::Duplicate(recorded)) => answered(&recorded),
             Ok(CommitResult::Mismatch) => panic!("seed {}: a message has one payload", self.seed),
-            Ok(CommitResult::Conflict(_) | CommitResult::Failed(..)) => {
+            Ok(CommitResult::Conflict(..) | CommitResult::Failed(..)) => {
                 self.history.borrow_mut().refused.insert(response);
                 Ended::Refused
             }

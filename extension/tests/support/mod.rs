@@ -23,6 +23,7 @@ use aft_protocol::attempt::Seen;
 use aft_protocol::claim::Claim;
 use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
+use aft_protocol::isolation::{Guards, Isolation};
 use aft_protocol::key::Key;
 use aft_protocol::record::{CommitRecord, Response, Writes};
 use aft_protocol::value::{ContentType, Value};
@@ -30,7 +31,7 @@ use aft_protocol::version::{Timestamp, Version};
 use aft_protocol::wire::Begin;
 use aft_store::faults::{Call, Fault, Faulty};
 use aft_store::memory::Memory;
-use aft_store::{Applied, Claimed, Committed, Store, StoreError};
+use aft_store::{Applied, Claimed, Committed, Stepped, Store, StoreError, Terms, Validated};
 use tokio::time::Instant;
 
 pub const DEADLINE_MS: u64 = 10_000;
@@ -44,6 +45,7 @@ pub const BEHAVIOUR: Behaviour = Behaviour {
     // Off where it is not the point: most tests count calls.
     write_look_up: false,
     cache_bytes: 1_000_000,
+    isolation: Isolation::ReadAtomic,
     refuse_in_progress: false,
 };
 
@@ -87,6 +89,20 @@ impl<S: Store, T: Truth> Watched<S, T> {
     pub fn new(store: S, truth: T, breaches: &Breaches) -> Self {
         Self { store, truth, breaches: Arc::clone(breaches), stale: Arc::default() }
     }
+
+    /// Notes where R-FM-2 does not hold at this moment.
+    async fn watch(&self, record: &CommitRecord) {
+        let mut earlier = self.truth.every_record().await;
+        earlier.retain(|other| other.sandbox == record.sandbox && other.version < record.version);
+        let keys = earlier.iter().flat_map(|other| other.writes.keys().cloned()).collect();
+        let heads = self.truth.true_heads(&keys).await;
+        for other in earlier {
+            let covered = other.version <= record.applied_through;
+            if !covered || other.writes.keys().any(|key| heads[key].current.version < other.version) {
+                self.breaches.lock().unwrap().push((record.version, other.version));
+            }
+        }
+    }
 }
 
 impl<S: Store, T: Truth> Store for Watched<S, T> {
@@ -118,17 +134,17 @@ impl<S: Store, T: Truth> Store for Watched<S, T> {
     }
 
     async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
-        let mut earlier = self.truth.every_record().await;
-        earlier.retain(|other| other.sandbox == record.sandbox && other.version < record.version);
-        let keys = earlier.iter().flat_map(|other| other.writes.keys().cloned()).collect();
-        let heads = self.truth.true_heads(&keys).await;
-        for other in earlier {
-            let covered = other.version <= record.applied_through;
-            if !covered || other.writes.keys().any(|key| heads[key].current.version < other.version) {
-                self.breaches.lock().unwrap().push((record.version, other.version));
-            }
-        }
+        self.watch(record).await;
         self.store.commit(record).await
+    }
+
+    async fn commit_if(&self, record: &CommitRecord, terms: &Terms) -> Result<Stepped, StoreError> {
+        self.watch(record).await;
+        self.store.commit_if(record, terms).await
+    }
+
+    async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {
+        self.store.validate(guards).await
     }
 
     async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {

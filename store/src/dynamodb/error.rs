@@ -42,10 +42,12 @@ pub(super) enum Cause {
     )]
     NotConnected,
     #[error(
-        "throttled, or another request to the same item was in progress; if it stays so, the table, one of its partitions \
-         or the account needs more capacity, or the keys must be spread"
+        "throttled; if it stays so, the table, one of its partitions or the account needs more capacity, or the keys must be \
+         spread"
     )]
     Busy,
+    #[error("another transaction is under way at the same item")]
+    Contended,
     #[error("no answer in time")]
     TimedOut,
     #[error("the connection was lost before the answer was complete")]
@@ -79,7 +81,9 @@ pub(super) enum Cause {
 impl Cause {
     fn kind(self) -> ErrorKind {
         match self {
-            Self::NotConnected | Self::Busy | Self::NoCredentials | Self::Renewed => ErrorKind::Unavailable,
+            Self::NotConnected | Self::Busy | Self::Contended | Self::NoCredentials | Self::Renewed => {
+                ErrorKind::Unavailable
+            }
             Self::TimedOut | Self::CutOff | Self::StoreFault | Self::Unreadable => ErrorKind::Unknown,
             Self::NoTable | Self::NotPermitted | Self::Credentials | Self::Expired | Self::Invalid | Self::NotBuilt => {
                 ErrorKind::Rejected
@@ -92,6 +96,7 @@ impl Cause {
             Self::TimedOut | Self::CutOff | Self::Renewed => Pace::AtOnce,
             Self::Busy => Pace::Later,
             Self::NotConnected
+            | Self::Contended
             | Self::StoreFault
             | Self::Unreadable
             | Self::NoTable
@@ -138,10 +143,9 @@ impl Cause {
                 | "ThrottledException"
                 | "RequestLimitExceeded"
                 | "RequestThrottled"
-                | "RequestThrottledException"
-                | "TransactionConflictException"
-                | "ReplicatedWriteConflictException",
+                | "RequestThrottledException",
             ) => Self::Busy,
+            (_, "TransactionConflictException" | "ReplicatedWriteConflictException") => Self::Contended,
             (_, "RequestTimeout" | "RequestTimeoutException" | "TransactionInProgressException") => Self::TimedOut,
             (_, "ResourceNotFoundException") => Self::NoTable,
             (_, "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation") => Self::NotPermitted,

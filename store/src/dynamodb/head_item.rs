@@ -31,6 +31,11 @@ const IF_NEWER: &str = "attribute_not_exists(k) OR t < :t";
 /// The same, and what is taken the place of can be read from its record for long enough.
 const IF_NEWER_AND_RECORDED: &str = "attribute_not_exists(k) OR (t < :t AND e > :until)";
 
+/// R-SER-1. The version in a head never comes back once it is gone.
+const IF_AT: &str = "t = :read";
+const IF_AT_AND_RECORDED: &str = "t = :read AND e > :until";
+const IF_ABSENT: &str = "attribute_not_exists(k)";
+
 const SHIFT: &str = "SET pt = if_not_exists(t, :empty), h1 = if_not_exists(pt, :empty), h2 = if_not_exists(h1, :empty), \
     h3 = if_not_exists(h2, :empty), h4 = if_not_exists(h3, :empty), v = :v, ct = :ct, t = :t, w = :w, e = :e";
 const KEEP: &str = ", pv = if_not_exists(v, :null), pct = if_not_exists(ct, :empty), pw = if_not_exists(w, :none), \
@@ -42,8 +47,25 @@ pub(super) fn key(key: &Key) -> Item {
     Item::from([("k".to_owned(), string(key.as_str()))])
 }
 
+/// When a head moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum If {
+    /// If what it moves to is newer (R-COMMIT-5).
+    Newer,
+    /// If it is at exactly this version; zero: if there is none.
+    At(Version),
+}
+
+/// The condition that a key is at this version, and its values.
+pub(super) fn is_at(version: Version) -> (&'static str, Option<Item>) {
+    if version.is_zero() {
+        return (IF_ABSENT, None);
+    }
+    (IF_AT, Some(Item::from([(":read".to_owned(), attribute::version(version))])))
+}
+
 /// The update that moves a head to `entry`.
-pub(super) fn moving(entry: &Entry, keep: Keep) -> Update {
+pub(super) fn moving(entry: &Entry, keep: Keep, only: If) -> Update {
     let (value, content_type) = attribute::value_and_type(entry.value.as_ref());
     let mut values = Item::from([
         (":empty".to_owned(), string("")),
@@ -54,18 +76,29 @@ pub(super) fn moving(entry: &Entry, keep: Keep) -> Update {
         (":e".to_owned(), number(entry.record_expires_at_seconds)),
     ]);
     let (mut set, mut remove) = (SHIFT.to_owned(), String::new());
+    if let If::At(version) = only
+        && !version.is_zero()
+    {
+        values.insert(":read".to_owned(), attribute::version(version));
+    }
+    // Nothing comes before the first version: it takes no room, and has no record.
+    let keep = if only == If::At(Version::ZERO) { Keep::Inline } else { keep };
     let condition = match keep {
         Keep::Inline => {
             set += KEEP;
             let none =
                 [(":null", AttributeValue::Null(true)), (":none", AttributeValue::L(Vec::new())), (":zero", number(0))];
             values.extend(none.map(|(name, value)| (name.to_owned(), value)));
-            IF_NEWER
+            match only {
+                If::Newer => IF_NEWER,
+                If::At(Version::ZERO) => IF_ABSENT,
+                If::At(_) => IF_AT,
+            }
         }
         Keep::InRecord { until_seconds } => {
             remove += LEAVE;
             values.insert(":until".to_owned(), number(until_seconds));
-            IF_NEWER_AND_RECORDED
+            if only == If::Newer { IF_NEWER_AND_RECORDED } else { IF_AT_AND_RECORDED }
         }
     };
     if entry.value.is_some() {

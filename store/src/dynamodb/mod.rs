@@ -12,7 +12,8 @@
 //! | `claim_item` | claims: who is at a transaction |
 //! | `found` | commit records for recovery: in the table's stream, or by a scan of it |
 //! | `settings` | the part of a process's settings that says where the tables are |
-//! | `request` | the four requests that the store makes, and batches of keys |
+//! | `request` | the requests for single items, and batches of keys |
+//! | `step` | several items in one step: commits that insist on what was read |
 //! | `tables` | whether the tables are usable; making them |
 //!
 //! No request is ever repeated in here. The caller repeats it, because only the caller knows the deadline, and because a
@@ -29,6 +30,7 @@ mod head_item;
 mod record_item;
 mod request;
 mod settings;
+mod step;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ use aft_protocol::atomic_read::Records;
 use aft_protocol::claim::Claim;
 use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::TransactionId;
+use aft_protocol::isolation::Guards;
 use aft_protocol::key::Key;
 use aft_protocol::limits;
 use aft_protocol::record::CommitRecord;
@@ -47,12 +50,14 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{HttpClient, SharedHttpClient};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::{Applied, Claimed, Committed, ErrorKind, Store, StoreError};
+use crate::{Applied, Claimed, Committed, ErrorKind, Obstacles, Stepped, Store, StoreError, Terms, Validated};
 use attribute::{Item, Malformed};
 use client::Clients;
 use connections::{Connect, Connections};
+use head_item::If;
 use record_item::{Part, Partial};
 use request::Written;
+use step::Step;
 use tables::{Role, Table};
 
 pub use credentials::Credentials;
@@ -149,6 +154,14 @@ impl DynamoDb {
         partial.finish().map_err(malformed)
     }
 
+    /// The record that stands in a commit's way. Until it is read nobody knows whose it is: one's own, perhaps, of an earlier
+    /// try.
+    async fn existing(&self, item: Item) -> Result<Box<CommitRecord>, StoreError> {
+        let completed = self.complete(item).await;
+        let existing = completed.map_err(|error| error.reclassified(ErrorKind::Unavailable, ErrorKind::Unknown))?;
+        Ok(Box::new(existing))
+    }
+
     async fn write_chunks(&self, record: &CommitRecord, chunks: &[Part<'_>]) -> Result<(), StoreError> {
         let write = |index: usize| self.put(&self.transactions, record_item::chunk(record, index, &chunks[index]));
         let writes = stream::iter(0..chunks.len()).map(write);
@@ -196,14 +209,24 @@ impl Store for DynamoDb {
         let item = record_item::encode(record, &own, chunks.len());
         match self.put_if(&self.transactions, item, record_item::IF_ABSENT, None).await? {
             Written::Now => Ok(Committed::Now),
-            Written::Refused(existing) => {
-                // There is a record, and until it is read nobody knows whose: one's own, perhaps, of an earlier try.
-                let completed = self.complete(existing).await;
-                let existing =
-                    completed.map_err(|error| error.reclassified(ErrorKind::Unavailable, ErrorKind::Unknown))?;
-                Ok(Committed::Before(Box::new(existing)))
-            }
+            Written::Refused(existing) => Ok(Committed::Before(self.existing(existing).await?)),
         }
+    }
+
+    async fn commit_if(&self, record: &CommitRecord, terms: &Terms) -> Result<Stepped, StoreError> {
+        let (own, chunks) = record_item::split(record, limits::RECORD_ITEM_BYTES);
+        self.write_chunks(record, &chunks).await?;
+        let item = record_item::encode(record, &own, chunks.len());
+        Ok(match self.take(record, item, terms).await? {
+            Step::Taken => Stepped::Now,
+            Step::Recorded(existing) => Stepped::Before(self.existing(existing).await?),
+            Step::Refused(obstacles) => Stepped::Refused(obstacles),
+        })
+    }
+
+    async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {
+        let differences = self.differences(guards).await?;
+        Ok(if differences == Obstacles::default() { Validated::Holds } else { Validated::Refused(differences) })
     }
 
     async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
@@ -211,7 +234,7 @@ impl Store for DynamoDb {
             // "Never written" is older than everything.
             return Ok(Applied::NotNewer);
         }
-        match self.update(&self.data, head_item::key(key), head_item::moving(entry, keep)).await? {
+        match self.update(&self.data, head_item::key(key), head_item::moving(entry, keep, If::Newer)).await? {
             Written::Now => Ok(Applied::Moved),
             Written::Refused(existing) => {
                 let applied = head_item::version(existing).map(|version| (version, keep));

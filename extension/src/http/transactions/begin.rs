@@ -1,6 +1,7 @@
 //! `POST /v1/transactions`: begins the transaction of a key, unless it has committed before.
 
 use aft_protocol::id::{Fingerprint, Scope, TransactionId};
+use aft_protocol::isolation::Isolation;
 use aft_protocol::limits;
 use aft_protocol::wire::ErrorCode;
 use aft_store::Store;
@@ -23,16 +24,20 @@ struct Wanted {
     scope: Option<String>,
     payload: Option<String>,
     payload_base64: Option<String>,
+    /// As the header `X-Aft-Isolation`.
+    isolation: Option<String>,
 }
 
 pub(super) async fn answer<S: Store>(endpoint: &Endpoint<S>, request: Request<Incoming>) -> Answer {
     let named = request::named(request.headers())?;
+    let header = request::isolation(request.headers())?;
     let wanted: Wanted = request::json(request, limits::BATCH_BODY_BYTES).await?;
     let fingerprint = fingerprint(&wanted)?;
     let scope = scope(wanted.scope, &endpoint.function)?;
     let key = key(&wanted.key)?;
     let transaction = TransactionId::for_key(&scope, key);
-    let explicit = Explicit { transaction, fingerprint, origin: format!("{scope}/{key}") };
+    let isolation = isolation(header, wanted.isolation.as_deref())?;
+    let explicit = Explicit { transaction, fingerprint, origin: format!("{scope}/{key}"), isolation };
     Ok(match endpoint.session.begin_explicit(named, explicit).await? {
         Started::Committed(response) => reply::json(&Document::new(transaction, "committed").with(&response)),
         Started::Open(number) => {
@@ -42,6 +47,19 @@ pub(super) async fn answer<S: Store>(endpoint: &Endpoint<S>, request: Request<In
             created
         }
     })
+}
+
+/// What the header or the body says, who must not say two things.
+fn isolation(header: Option<Isolation>, body: Option<&str>) -> Result<Option<Isolation>, Refused> {
+    let Some(text) = body else { return Ok(header) };
+    let malformed = |detail: String| Refused::new(ErrorCode::MalformedBody, detail);
+    let level = request::isolation_level(text).map_err(malformed)?;
+    match header {
+        Some(other) if other != level => {
+            Err(malformed(format!("the header X-Aft-Isolation says {other}, the body {level}")))
+        }
+        Some(_) | None => Ok(Some(level)),
+    }
 }
 
 fn key(text: &str) -> Result<&str, Refused> {

@@ -34,7 +34,8 @@ pub(super) async fn answer<S: Store>(
         CommitResult::Committed => Ok(reply::json(&Document::new(transaction, "committed"))),
         CommitResult::Duplicate(response) => Ok(reply::json(&Document::new(transaction, "duplicate").with(&response))),
         CommitResult::Mismatch => Err(SessionError::PayloadMismatch.into()),
-        CommitResult::Conflict(detail) => Err(Refused::new(ErrorCode::ReadConflict, detail)),
-        CommitResult::Failed(code, detail) | CommitResult::Unknown(code, detail) => Err(Refused::new(code, detail)),
+        CommitResult::Conflict(code, detail)
+        | CommitResult::Failed(code, detail)
+        | CommitResult::Unknown(code, detail) => Err(Refused::new(code, detail)),
     }
 }
