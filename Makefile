@@ -41,7 +41,7 @@ mutants: need-cargo ## Breaks the protocol one rule at a time; every break must 
 # Of the simulation only what exports histories; of the tests only what judges them.
 histories: tools ## Histories of the simulation, judged by checkers of others
 	rm -rf target/histories
-	HISTORIES_OUT="$(CURDIR)/target/histories" cargo test -p aft-extension --test simulation serializable
+	HISTORIES_OUT="$(CURDIR)/target/histories" cargo test -p aft-extension --test serializable serializable_histories
 	HISTORIES_IN="$(CURDIR)/target/histories" cargo test -p aft-tests --test histories exported
 
 layer: ## The layer's zip for this machine's architecture

@@ -134,7 +134,8 @@ impl History {
             let reads = attempted.reads.iter().map(|(key, at)| json!({"key": key.as_str(), "version": version(*at)}));
             let line = json!({
                 "process": attempted.process,
-                "transaction": attempted.transaction.to_string(),
+                // What left no record may be run again by a duplicate, and is answered again: each time it is another one.
+                "transaction": if record.is_none() && committed { attempted.response.clone() } else { attempted.transaction.to_string() },
                 "attempt": attempted.number,
                 "outcome": outcome,
                 "isolation": attempted.isolation.as_str(),
