@@ -155,6 +155,8 @@ MUTANTS = [
      "if guards.len() < 2 {", "if guards.len() < 200 {"),
     ("R-SER-4", "what may have happened is called a conflict", "extension/src/session/step.rs",
      "                    if may_have_applied {\n", "                    if false {\n"),
+    ("R-SER-4", "an attempt conflicts with itself", "extension/src/session/step.rs",
+     "        if may_have_applied {\n            match self.record_of", "        if false {\n            match self.record_of"),
     ("R-SER-4", "what a conflict was about stays in the cache", "extension/src/session/commit.rs",
      "self.cache().forget(attempt.keys_read());", "self.cache().forget([]);"),
     ("R-SER-4", "the next attempt reads eventually", "extension/src/session/fetch.rs",

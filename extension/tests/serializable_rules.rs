@@ -266,6 +266,19 @@ async fn r_ser_4_a_conflict_is_certain_even_after_a_try_without_an_answer() {
     assert!(one.calls().iter().any(|call| matches!(call, Call::Records(_))), "it was looked for");
 }
 
+/// DynamoDB does not promise to name every obstacle: where it names the heads that this attempt has moved itself, the record
+/// tells whose they are.
+#[tokio::test(start_paused = true)]
+async fn r_ser_4_an_attempt_does_not_conflict_with_itself() {
+    let store = Memory::new();
+    let sandbox = faulty(&store, 1, steps_meet(&[Fault::After(ErrorKind::Unknown), Fault::Reticent]));
+    sandbox.begin(1).await;
+    sandbox.get(1, "a").await;
+    sandbox.put(1, "a", "1");
+    assert_eq!(sandbox.commit(1, "ok").await, CommitResult::Committed);
+    assert_eq!(sandbox.count(is_step), 2);
+}
+
 /// Out of time with a try that may have taken effect: that is unknown, and the same transaction ID resolves it.
 #[tokio::test(start_paused = true)]
 async fn r_ser_4_what_may_have_happened_is_unknown_and_no_conflict() {
