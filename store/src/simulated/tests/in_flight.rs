@@ -50,13 +50,15 @@ fn seen(items: &Value) -> BTreeSet<&'static str> {
 
 /// Some are visible and some are not.
 async fn halfway(engine: &Engine) -> (&'static str, &'static str) {
-    loop {
+    let started = Instant::now();
+    while started.elapsed() < WINDOW {
         let visible = visible(engine).await;
         if let (Some(new), Some(old)) = (visible.first(), KEYS.iter().find(|key| !visible.contains(*key))) {
             return (*new, *old);
         }
         sleep(Duration::from_millis(1)).await;
     }
+    panic!("all at once")
 }
 
 #[tokio::test(start_paused = true)]
