@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use aft_protocol::id::Nonce;
 use aft_protocol::isolation::Guards;
 use aft_protocol::key::Key;
+use aft_protocol::limits;
 use aft_protocol::record::CommitRecord;
 use aft_protocol::version::Version;
-use aws_sdk_dynamodb::error::{BuildError, SdkError};
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
@@ -24,11 +25,14 @@ use super::attribute::{Item, Malformed};
 use super::head_item::{self, If};
 use super::record_item;
 use super::request::Update;
-use super::{DynamoDb, Table};
+use super::{DynamoDb, ReadConsistency, Table};
 use crate::{ErrorKind, Obstacles, Pace, StoreError, Terms};
 
 const WRITE: &str = "TransactWriteItems";
 const GET: &str = "TransactGetItems";
+
+/// Items that one transaction can be about whatever is in them: 4 MB in all, and 400 KB each.
+const ITEMS_THAT_FIT: usize = limits::STEP_BYTES / limits::ITEM_BYTES;
 
 /// What a validation needs of a head.
 const KEY_AND_VERSION: &str = "k, t";
@@ -64,41 +68,80 @@ impl DynamoDb {
         let request = request.client_request_token(token(record.nonce));
         let reasons = match request.send().await {
             Ok(_) => return Ok(Step::Taken),
-            Err(error) => match canceled_write(&error) {
-                Some(reasons) => reasons.to_vec(),
-                None => return Err(self.transactions.failure(WRITE, error)),
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
+                    canceled.cancellation_reasons().to_vec()
+                }
+                Some(TransactWriteItemsError::IdempotentParameterMismatchException(_)) => {
+                    return self.taken_before(record, self.transactions.failure(WRITE, error)).await;
+                }
+                Some(_) | None => return Err(self.transactions.failure(WRITE, error)),
             },
         };
         let mut reasons = reasons.into_iter();
         let of_record = Reason::of(reasons.next(), &self.transactions, WRITE)?;
-        if let Reason::Condition(Some(existing)) = of_record {
-            return Ok(Step::Recorded(existing));
+        match of_record {
+            Reason::Condition(Some(existing)) => return Ok(Step::Recorded(existing)),
+            Reason::Condition(None) => return Err(self.transactions.malformed(WRITE, Malformed::NoItem)),
+            Reason::None | Reason::Contended => {}
         }
         let mut obstacles = self.obstacles(&keys, reasons, WRITE)?;
         obstacles.is_record_contended = matches!(of_record, Reason::Contended);
         if obstacles == Obstacles::default() {
-            return Err(self.transactions.malformed(WRITE, Malformed::NoItem));
+            return Err(no_reason(&self.transactions, WRITE));
         }
         Ok(Step::Refused(obstacles))
     }
 
+    /// A step with this token has been taken, and DynamoDB takes this one for another. No nonce is ever used for two, so it is
+    /// the same (R-COMMIT-4): its record tells.
+    async fn taken_before(&self, record: &CommitRecord, mismatch: StoreError) -> Result<Step, StoreError> {
+        let key = vec![record_item::key(record.transaction())];
+        match self.get_all(&self.transactions, key, ReadConsistency::Strong).await {
+            Ok(found) => found.into_iter().next().map(Step::Recorded).ok_or(mismatch),
+            Err(error) => Err(error.reclassified(ErrorKind::Unavailable, ErrorKind::Unknown)),
+        }
+    }
+
     /// What of this does not hold at one moment.
+    ///
+    /// DynamoDB refuses a transaction over items of more than 4 MB in all, and how large they are is not known here. Then the
+    /// keys are asked for in parts that are small enough whatever is in them. That is as good, because every key had its version
+    /// already when it was read, which was before: a key that has it now has had it all the time. And a commit of which the
+    /// reader has seen one head is past that point at all of its keys: each is either refused here or has changed.
     pub(super) async fn differences(&self, guards: &Guards) -> Result<Obstacles, StoreError> {
-        let get = |key| {
+        let guards: Vec<_> = guards.iter().map(|(key, version)| (key, *version)).collect();
+        match self.differences_among(&guards).await {
+            Err(error) if error.kind() == ErrorKind::Rejected && guards.len() > ITEMS_THAT_FIT => {}
+            whole => return whole,
+        }
+        for part in guards.chunks(ITEMS_THAT_FIT) {
+            let differences = self.differences_among(part).await?;
+            if differences != Obstacles::default() {
+                return Ok(differences);
+            }
+        }
+        Ok(Obstacles::default())
+    }
+
+    async fn differences_among(&self, guards: &[(&Key, Version)]) -> Result<Obstacles, StoreError> {
+        let get = |(key, _): &(&Key, Version)| {
             let get = Get::builder().table_name(self.data.name()).set_key(Some(head_item::key(key)));
             let get = get.projection_expression(KEY_AND_VERSION).build()?;
             Ok(TransactGetItem::builder().get(get).build())
         };
-        let gets: Result<Vec<_>, BuildError> = guards.keys().map(get).collect();
+        let gets: Result<Vec<_>, BuildError> = guards.iter().map(get).collect();
         let gets = gets.map_err(|error| self.data.incomplete(GET, error))?;
         let answer = match self.client().transact_get_items().set_transact_items(Some(gets)).send().await {
             Ok(answer) => answer,
-            Err(error) => match canceled_get(&error) {
-                Some(reasons) => {
-                    let keys: Vec<_> = guards.keys().collect();
-                    return self.obstacles(&keys, reasons.to_vec().into_iter(), GET);
+            Err(error) => match error.as_service_error() {
+                Some(TransactGetItemsError::TransactionCanceledException(canceled)) => {
+                    let keys: Vec<_> = guards.iter().map(|(key, _)| *key).collect();
+                    let obstacles = self.obstacles(&keys, canceled.cancellation_reasons().to_vec().into_iter(), GET)?;
+                    let says_why = obstacles != Obstacles::default();
+                    return says_why.then_some(obstacles).ok_or_else(|| no_reason(&self.data, GET));
                 }
-                None => return Err(self.data.failure(GET, error)),
+                Some(_) | None => return Err(self.data.failure(GET, error)),
             },
         };
         let items: Vec<_> = answer.responses.unwrap_or_default().into_iter().map(|answer| answer.item).collect();
@@ -109,7 +152,7 @@ impl DynamoDb {
         for ((key, expected), item) in guards.iter().zip(items) {
             let found = self.version_in(item, GET)?;
             if found != *expected {
-                changed.insert(key.clone(), found);
+                changed.insert((*key).clone(), found);
             }
         }
         Ok(Obstacles { changed, ..Obstacles::default() })
@@ -177,6 +220,11 @@ fn token(nonce: Nonce) -> String {
     nonce.to_string()
 }
 
+fn no_reason(table: &Table, operation: &'static str) -> StoreError {
+    let text = format!("{operation} was cancelled, so nothing happened, and {table} did not say why");
+    StoreError::new(ErrorKind::Unavailable, operation, text)
+}
+
 /// Why a step was cancelled, as far as one action goes.
 enum Reason {
     /// Not for this one.
@@ -207,19 +255,5 @@ impl Reason {
             // ItemCollectionSizeLimitExceeded, ValidationError, AccessDenied: it will not be otherwise next time.
             _ => Err(StoreError::new(ErrorKind::Rejected, operation, detail())),
         }
-    }
-}
-
-fn canceled_write<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&[CancellationReason]> {
-    match error.as_service_error()? {
-        TransactWriteItemsError::TransactionCanceledException(canceled) => Some(canceled.cancellation_reasons()),
-        _ => None,
-    }
-}
-
-fn canceled_get<R>(error: &SdkError<TransactGetItemsError, R>) -> Option<&[CancellationReason]> {
-    match error.as_service_error()? {
-        TransactGetItemsError::TransactionCanceledException(canceled) => Some(canceled.cancellation_reasons()),
-        _ => None,
     }
 }
