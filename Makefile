@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench mutants layer fault-manager clean layer-binaries examples
+.PHONY: help demo run test check bench mutants histories layer fault-manager clean layer-binaries examples
 
 LAYER_BINARIES := target/release
 LAYER_PACKAGES := -p aft-extension -p aft-runtime-shim
@@ -37,6 +37,12 @@ bench: layer-binaries ## Figures, side by side in one run
 
 mutants: need-cargo ## Breaks the protocol one rule at a time; every break must be noticed (minutes)
 	python3 tests/mutants.py
+
+# Of the simulation only what exports histories; of the tests only what judges them.
+histories: tools ## Histories of the simulation, judged by checkers of others
+	rm -rf target/histories
+	HISTORIES_OUT="$(CURDIR)/target/histories" cargo test -p aft-extension --test serializable serializable_histories
+	HISTORIES_IN="$(CURDIR)/target/histories" cargo test -p aft-tests --test histories exported
 
 layer: ## The layer's zip for this machine's architecture
 	layer/build.sh

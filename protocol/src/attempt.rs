@@ -16,7 +16,7 @@
 //! Nothing leaves this struct before [`Attempt::start_commit`]: there are no dirty reads (R-READ-2) and no traces of a
 //! failed attempt (R-COMMIT-8), because there is nothing to see.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::atomic_read::{Choice, ReadSet, Records};
 use crate::head::{Entry, Head};
@@ -25,8 +25,11 @@ use crate::isolation::{Guards, Isolation};
 use crate::key::Key;
 use crate::limits;
 use crate::record::Writes;
+use crate::step::Step;
 use crate::value::Value;
 use crate::version::Version;
+
+pub use refusal::Refusal;
 
 /// What an attempt is about; it does not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,49 +57,6 @@ pub enum Phase {
     Committing,
     /// It is over.
     Closed,
-}
-
-/// Why an operation was refused. Nothing has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The attempt takes no more operations.
-    #[error("the attempt takes no more operations: it is {0:?}")]
-    NotOpen(Phase),
-    /// R-COMMIT-9: refused at the write, not at the commit.
-    #[error(
-        "the transaction would buffer {bytes} bytes of keys and values; at most {} are allowed",
-        limits::TRANSACTION_BYTES
-    )]
-    TooLarge {
-        /// What it would have buffered.
-        bytes: usize,
-    },
-    /// R-COMMIT-9, likewise.
-    #[error("the transaction would write {keys} keys; at most {} are allowed", limits::TRANSACTION_KEYS)]
-    TooManyKeys {
-        /// What it would have written.
-        keys: usize,
-    },
-    /// R-SER-6: what is committed in one step is limited by what DynamoDB takes in one.
-    #[error(
-        "the commit would have to check or move {keys} keys in one step; at most {} are allowed (every key that a \
-         serializable transaction reads or writes, and every key that is written with If-Match or If-None-Match)",
-        limits::GUARDED_KEYS
-    )]
-    TooManyGuarded {
-        /// What it would have had to check or move.
-        keys: usize,
-    },
-    /// R-SER-6, likewise.
-    #[error(
-        "the commit would have to write {bytes} bytes of keys and values in one step; at most {} are allowed (all that a \
-         serializable transaction writes, and all that is written with If-Match or If-None-Match)",
-        limits::GUARDED_BYTES
-    )]
-    TooManyGuardedBytes {
-        /// What it would have had to write.
-        bytes: usize,
-    },
 }
 
 /// What an attempt hands out to be committed.
@@ -149,8 +109,10 @@ pub struct Attempt {
     reads: ReadSet,
     /// The read that doomed it.
     doom: Option<(Key, Version)>,
-    /// Keys that were written under a precondition; only in [`Isolation::ReadAtomic`], where nothing else is insisted on.
-    guarded: BTreeSet<Key>,
+    /// What the item of each key that was read takes, in bytes.
+    items: BTreeMap<Key, usize>,
+    /// All that was read or written in [`Isolation::Serializable`]; otherwise what was written under a precondition.
+    step: Step,
     writes: Writes,
     write_numbers: BTreeMap<Key, u64>,
     write_count: u64,
@@ -167,7 +129,8 @@ impl Attempt {
             phase: Phase::Open,
             reads: ReadSet::default(),
             doom: None,
-            guarded: BTreeSet::new(),
+            items: BTreeMap::new(),
+            step: Step::default(),
             writes: Writes::new(),
             write_numbers: BTreeMap::new(),
             write_count: 0,
@@ -274,7 +237,7 @@ impl Attempt {
         self.check_open()?;
         match self.isolation {
             Isolation::ReadAtomic => Ok(()),
-            Isolation::Serializable => self.check_guarded(keys),
+            Isolation::Serializable => self.step.check_number(keys),
         }
     }
 
@@ -283,7 +246,7 @@ impl Attempt {
     /// any more (R-SER-1).
     ///
     /// # Errors
-    /// [`Refusal::NotOpen`], [`Refusal::TooManyGuarded`].
+    /// [`Refusal::NotOpen`], [`Refusal::TooManyGuarded`], [`Refusal::TooManyGuardedBytes`].
     pub fn read(&mut self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Result<Choice, Refusal> {
         self.check_reads(std::iter::once(key))?;
         let choice = match self.reads.read(key, head, records, now_seconds) {
@@ -291,7 +254,7 @@ impl Attempt {
             choice => choice,
         };
         match &choice {
-            Choice::Accept(entry) => self.reads.insert(key.clone(), entry.clone()),
+            Choice::Accept(entry) => self.accept(key, entry, head)?,
             Choice::Conflict => {
                 self.phase = Phase::Doomed;
                 self.doom = Some((key.clone(), head.current.version));
@@ -305,15 +268,25 @@ impl Attempt {
     /// nothing changes, where it takes more than this head: an old one must not doom the attempt.
     ///
     /// # Errors
-    /// [`Refusal::NotOpen`], [`Refusal::TooManyGuarded`].
+    /// [`Refusal::NotOpen`], [`Refusal::TooManyGuarded`], [`Refusal::TooManyGuardedBytes`].
     pub fn read_stale(&mut self, key: &Key, head: &Head, now_seconds: u64) -> Result<Option<Entry>, Refusal> {
         self.check_reads(std::iter::once(key))?;
         let Choice::Accept(entry) = self.reads.read(key, head, &Records::new(), now_seconds) else { return Ok(None) };
         if self.is_outdated(&entry, head) {
             return Ok(None);
         }
-        self.reads.insert(key.clone(), entry.clone());
+        self.accept(key, &entry, head)?;
         Ok(Some(entry))
+    }
+
+    fn accept(&mut self, key: &Key, entry: &Entry, head: &Head) -> Result<(), Refusal> {
+        let bytes = head.item_bytes(key);
+        if self.isolation.is_serializable() {
+            self.step.read(key, bytes)?;
+        }
+        self.items.insert(key.clone(), bytes);
+        self.reads.insert(key.clone(), entry.clone());
+        Ok(())
     }
 
     fn is_outdated(&self, entry: &Entry, head: &Head) -> bool {
@@ -338,39 +311,9 @@ impl Attempt {
         if keys > limits::TRANSACTION_KEYS {
             return Err(Refusal::TooManyKeys { keys });
         }
-        self.check_step(writes, bytes)?;
+        let in_step = writes.iter().filter(|(key, _)| self.is_in_step(key));
+        self.step.check_writes(in_step.map(|(key, value)| (key, size(key, value.as_ref()))))?;
         Ok(bytes)
-    }
-
-    /// Whether what must be committed in one step would still fit one, after these writes.
-    fn check_step(&self, writes: &Writes, bytes: usize) -> Result<(), Refusal> {
-        let bytes = match self.isolation {
-            Isolation::Serializable => {
-                self.check_guarded(writes.keys())?;
-                bytes
-            }
-            Isolation::ReadAtomic => {
-                let now = |key: &Key| writes.get(key).or_else(|| self.writes.get(key));
-                self.guarded.iter().filter_map(|key| Some(size(key, now(key)?.as_ref()))).sum()
-            }
-        };
-        if bytes > limits::GUARDED_BYTES { Err(Refusal::TooManyGuardedBytes { bytes }) } else { Ok(()) }
-    }
-
-    /// Whether the commit could check or move these keys in one step with those that it has to already.
-    fn check_guarded<'k>(&self, more: impl Iterator<Item = &'k Key>) -> Result<(), Refusal> {
-        let is_in = |key: &Key| match self.isolation {
-            Isolation::Serializable => self.reads.version(key).is_some() || self.writes.contains_key(key),
-            Isolation::ReadAtomic => self.guarded.contains(key),
-        };
-        let have = match self.isolation {
-            Isolation::Serializable => {
-                self.reads.len() + self.writes.keys().filter(|key| self.reads.version(key).is_none()).count()
-            }
-            Isolation::ReadAtomic => self.guarded.len(),
-        };
-        let keys = have + more.filter(|key| !is_in(key)).count();
-        if keys > limits::GUARDED_KEYS { Err(Refusal::TooManyGuarded { keys }) } else { Ok(()) }
     }
 
     /// Buffers writes: all of them or, if they are refused, none.
@@ -380,6 +323,9 @@ impl Attempt {
     pub fn write(&mut self, writes: Writes) -> Result<(), Refusal> {
         self.buffered_bytes = self.bytes_after(&writes)?;
         for (key, value) in writes {
+            if self.is_in_step(&key) {
+                self.step.write(&key, size(&key, value.as_ref()));
+            }
             self.write_count += 1;
             self.write_numbers.insert(key.clone(), self.write_count);
             self.writes.insert(key, value);
@@ -394,18 +340,21 @@ impl Attempt {
     /// As for [`Self::write`], and [`Refusal::TooManyGuarded`].
     pub fn write_guarded(&mut self, key: Key, value: Option<Value>) -> Result<(), Refusal> {
         self.check_open()?;
-        let is_new = self.isolation == Isolation::ReadAtomic
-            && self.reads.version(&key).is_some()
-            && !self.guarded.contains(&key);
-        if is_new {
-            self.check_guarded(std::iter::once(&key))?;
-            self.guarded.insert(key.clone());
+        let new = self.items.get(&key).filter(|_| !self.is_in_step(&key));
+        if let Some(bytes) = new.copied() {
+            self.step.read(&key, bytes)?;
+            let written = self.write(Writes::from([(key.clone(), value)]));
+            if written.is_err() {
+                self.step.remove(&key);
+            }
+            return written;
         }
-        let written = self.write(Writes::from([(key.clone(), value)]));
-        if is_new && written.is_err() {
-            self.guarded.remove(&key);
-        }
-        written
+        self.write(Writes::from([(key, value)]))
+    }
+
+    /// Whether a write of this key is committed in one step with the record.
+    fn is_in_step(&self, key: &Key) -> bool {
+        self.isolation.is_serializable() || self.step.contains(key)
     }
 
     /// The handler asks to write nothing: the write buffer is dropped and no further operation is taken.
@@ -435,8 +384,7 @@ impl Attempt {
     }
 
     fn guards(&self) -> Guards {
-        let is_guarded = |key: &Key| self.isolation.is_serializable() || self.guarded.contains(key);
-        let read = self.reads.versions().filter(|(key, _)| is_guarded(key));
+        let read = self.reads.versions().filter(|(key, _)| self.is_in_step(key));
         read.map(|(key, version)| (key.clone(), version)).collect()
     }
 
@@ -448,7 +396,7 @@ impl Attempt {
 
     fn drop_buffer(&mut self) {
         self.writes.clear();
-        self.guarded.clear();
+        self.step = Step::default();
         self.write_numbers.clear();
         self.buffered_bytes = 0;
     }
@@ -467,5 +415,6 @@ fn size(key: &Key, value: Option<&Value>) -> usize {
     key.as_str().len() + value.map_or(0, Value::weight)
 }
 
+mod refusal;
 #[cfg(test)]
 mod tests;

@@ -209,6 +209,16 @@ impl Head {
         Move::To(Box::new(Self { current: entry, previous, older: [self.previous.version(), first, second, third] }))
     }
 
+    /// What the item of this head of `key` takes, in bytes as DynamoDB counts them; 0 if there is none.
+    #[must_use]
+    pub fn item_bytes(&self, key: &Key) -> usize {
+        let previous = match &self.previous {
+            Previous::Inline(entry) if !entry.version.is_zero() => entry.inline_bytes(),
+            Previous::Inline(_) | Previous::InRecord(_) => 0,
+        };
+        if self.current.version.is_zero() { 0 } else { self.current.head_bytes(key) + previous }
+    }
+
     /// What a move needs to know of this head.
     #[must_use]
     pub fn before(&self) -> Before {

@@ -16,8 +16,9 @@ pub const TRANSACTION_KEYS: usize = 10_000;
 /// Most keys that a commit checks or moves in one step: all that a serializable transaction reads or writes, and all that is
 /// written under a precondition. DynamoDB takes 100 actions in one TransactWriteItems; the record is one.
 pub const GUARDED_KEYS: usize = 99;
-/// Largest sum of keys and values that a commit writes in one step. TransactWriteItems takes 4 MB: these, a commit record of up
-/// to 400 KB, what the heads hold besides (cowritten lists, identifiers), and what room is left for previous versions.
+/// Largest sum of the items that a commit checks or moves in one step, each as it was read or as it is written, whichever is
+/// larger. TransactWriteItems takes 4 MB: these, a commit record of up to 400 KB, what the heads hold besides (cowritten lists,
+/// identifiers), and what room is left for previous versions.
 pub const GUARDED_BYTES: usize = 3 * 1_024 * 1_024;
 /// What one DynamoDB item may hold.
 pub const ITEM_BYTES: usize = 400 * 1_024;

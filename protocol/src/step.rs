@@ -1,12 +1,101 @@
-//! What a commit does in one step with its record: which heads move, and what each does with the version before it.
+//! What a commit does in one step with its record: which keys it checks or moves, whether that fits one step (R-SER-6), and what
+//! each head that moves does with the version before it.
 
 use std::collections::BTreeMap;
 
+use crate::attempt::Refusal;
 use crate::head::{Before, Keep};
 use crate::isolation::{Guards, Isolation};
 use crate::key::Key;
 use crate::limits;
 use crate::record::CommitRecord;
+
+/// The keys that an attempt's commit must check or move in one step, and how large they are: of each the larger one of what
+/// is there, as far as it was read, and what is written. DynamoDB says that "the aggregate size of the items" is limited, and
+/// not which of the two it means.
+#[derive(Debug, Default)]
+pub struct Step {
+    parts: BTreeMap<Key, Part>,
+    bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    read: usize,
+    written: usize,
+}
+
+impl Part {
+    fn bytes(self) -> usize {
+        self.read.max(self.written)
+    }
+}
+
+impl Step {
+    /// Whether the key is one of them.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        self.parts.contains_key(key)
+    }
+
+    /// Whether there is room for these keys, as far as their number goes.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyGuarded`].
+    pub fn check_number<'k>(&self, more: impl Iterator<Item = &'k Key>) -> Result<(), Refusal> {
+        let keys = self.parts.len() + more.filter(|key| !self.contains(key)).count();
+        if keys > limits::GUARDED_KEYS { Err(Refusal::TooManyGuarded { keys }) } else { Ok(()) }
+    }
+
+    /// Whether there is room for writes of so many bytes, each of another key.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyGuarded`], [`Refusal::TooManyGuardedBytes`].
+    pub fn check_writes<'k>(&self, writes: impl Iterator<Item = (&'k Key, usize)> + Clone) -> Result<(), Refusal> {
+        self.check_number(writes.clone().map(|(key, _)| key))?;
+        let mut bytes = self.bytes;
+        for (key, written) in writes {
+            let part = self.parts.get(key).copied().unwrap_or_default();
+            bytes = bytes - part.bytes() + Part { written, ..part }.bytes();
+        }
+        fits(bytes)
+    }
+
+    /// Adds a key whose item has so many bytes.
+    ///
+    /// # Errors
+    /// As for [`Self::check_writes`]; nothing has changed then.
+    pub fn read(&mut self, key: &Key, read: usize) -> Result<(), Refusal> {
+        self.check_number(std::iter::once(key))?;
+        let part = self.parts.get(key).copied().unwrap_or_default();
+        let after = Part { read, ..part };
+        let bytes = self.bytes - part.bytes() + after.bytes();
+        fits(bytes)?;
+        self.put(key, after, bytes);
+        Ok(())
+    }
+
+    /// Adds a write that was found to fit.
+    pub fn write(&mut self, key: &Key, written: usize) {
+        let part = self.parts.get(key).copied().unwrap_or_default();
+        let after = Part { written, ..part };
+        self.put(key, after, self.bytes - part.bytes() + after.bytes());
+    }
+
+    /// Takes a key out.
+    pub fn remove(&mut self, key: &Key) {
+        self.bytes -= self.parts.remove(key).unwrap_or_default().bytes();
+    }
+
+    fn put(&mut self, key: &Key, part: Part, bytes: usize) {
+        self.parts.insert(key.clone(), part);
+        self.bytes = bytes;
+    }
+}
+
+fn fits(bytes: usize) -> Result<(), Refusal> {
+    if bytes > limits::GUARDED_BYTES { Err(Refusal::TooManyGuardedBytes { bytes }) } else { Ok(()) }
+}
 
 /// The heads that move in one step with the record: all that a serializable transaction writes, and otherwise those that are
 /// guarded. Each keeps the version before it as [`Entry::keep`](crate::head::Entry::keep) says, as long as the whole step stays

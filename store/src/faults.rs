@@ -58,6 +58,9 @@ pub enum Fault {
     /// Another step is under way at every key: [`Store::commit_if`] and [`Store::validate`] are refused for that, and have no
     /// effect. Other calls take effect.
     Contended,
+    /// It takes effect and is answered; but a [`Store::commit_if`] that finds a record hears of the heads only, as if the store had
+    /// looked no further.
+    Reticent,
     /// It is never answered, and a commit record is written after that time although the caller has given up by then: a
     /// request that was under way. Other calls have no effect.
     Late(Duration),
@@ -89,7 +92,7 @@ impl<S: Store + Clone> Faulty<S> {
         effect: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         match fault {
-            Fault::None | Fault::Contended => effect.await,
+            Fault::None | Fault::Contended | Fault::Reticent => effect.await,
             Fault::Before(kind) => Err(injected(kind, "before its effect")),
             Fault::After(kind) => {
                 effect.await?;
@@ -161,6 +164,15 @@ impl<S: Store + Clone> Store for Faulty<S> {
         let fault = (self.plan)(&Call::CommitIf(record.transaction(), keys.clone()));
         match fault {
             Fault::Contended => return Ok(Stepped::Refused(contended(keys))),
+            Fault::Reticent => {
+                return Ok(match self.inner.commit_if(record, terms).await? {
+                    Stepped::Before(existing) => {
+                        let changed = terms.moves.keys().map(|key| (key.clone(), existing.version)).collect();
+                        Stepped::Refused(Obstacles { changed, ..Obstacles::default() })
+                    }
+                    stepped @ (Stepped::Now | Stepped::Refused(_)) => stepped,
+                });
+            }
             Fault::Late(time) => {
                 let (inner, record, terms) = (self.inner.clone(), record.clone(), terms.clone());
                 tokio::spawn(async move {

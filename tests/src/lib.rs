@@ -7,6 +7,7 @@
 //! | [`dynamodb_local`] | AWS's own DynamoDB for tests |
 //! | [`emulator`] | AWS's own Lambda emulator, with the layer in it |
 //! | [`growth`] | how large the tables get, for `docs/tables.md` |
+//! | [`histories`] | exported histories, and checkers of others that judge them |
 //! | [`local`] | the local host, with the layer in it and proxies around it |
 //! | [`store`] | the store of a test |
 //! | [`sqs`] | a queue that delivers at least once |
@@ -27,6 +28,7 @@ pub mod contended;
 pub mod dynamodb_local;
 pub mod emulator;
 pub mod growth;
+pub mod histories;
 pub mod local;
 pub mod matrix;
 pub mod sqs;

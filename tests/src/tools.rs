@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use libtest_mimic::{Failed, Trial};
+
 /// What `tests/tools.sh` exits with when the machine lacks something that it does not fetch.
 const MISSING: i32 = 3;
 
@@ -35,6 +37,17 @@ pub(crate) fn optional_tool(name: &str) -> Result<PathBuf, Missing> {
     }
     assert!(fetched.status.success(), "{} {name} failed: {errors}", script.display());
     Ok(PathBuf::from(String::from_utf8_lossy(&fetched.stdout).trim_end()))
+}
+
+/// A test that cannot run here: reported as ignored, and failing where nothing may be skipped.
+#[must_use]
+pub fn skipped(name: String, missing: &Missing) -> Trial {
+    let strict = ["CI", "AFT_TESTS_NO_SKIP"]
+        .iter()
+        .any(|name| std::env::var(name).is_ok_and(|value| !["", "0", "false"].contains(&value.as_str())));
+    let line = missing.to_string();
+    let trial = Trial::test(name, move || Err(Failed::from(line)));
+    if strict { trial } else { trial.with_kind(missing.to_string()).with_ignored_flag(true) }
 }
 
 /// The root of the repository.

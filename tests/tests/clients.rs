@@ -16,10 +16,10 @@ use aft_tests::clients::events::{Events, TRACE, UNICODE};
 use aft_tests::clients::lambda::Event;
 use aft_tests::clients::sandbox::{Sandbox, Written};
 use aft_tests::clients::wire::{self, Request};
-use aft_tests::tools::Missing;
+use aft_tests::tools::skipped;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 
 type Test = (&'static str, fn(&'static Client) -> Pin<Box<dyn Future<Output = ()>>>);
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
                 let stream = STREAM.into_iter().filter(|_| client.binary == Binary::Streamed);
                 trials.extend(tests.chain(stream).map(|test| trial(client.clone(), test)));
             }
-            Err(missing) => trials.extend(tests.map(|(test, _)| skipped(name, test, &missing))),
+            Err(missing) => trials.extend(tests.map(|(test, _)| skipped(format!("{name}::{test}"), &missing))),
         }
     }
     let rust = client::rust(Path::new(env!("CARGO_BIN_EXE_client-rust")));
@@ -71,16 +71,6 @@ fn trial(client: Client, (name, run): Test) -> Trial {
         runtime.block_on(run(Box::leak(Box::new(client))));
         Ok(())
     })
-}
-
-/// A test that cannot run here.
-fn skipped(client: &str, name: &str, missing: &Missing) -> Trial {
-    let strict = ["CI", "AFT_TESTS_NO_SKIP"]
-        .iter()
-        .any(|name| std::env::var(name).is_ok_and(|value| !["", "0", "false"].contains(&value.as_str())));
-    let line = missing.to_string();
-    let trial = Trial::test(format!("{client}::{name}"), move || Err(Failed::from(line)));
-    if strict { trial } else { trial.with_kind(missing.to_string()).with_ignored_flag(true) }
 }
 
 async fn lambda_hears_every_byte_as_without_the_shim(client: &'static Client) {

@@ -24,8 +24,8 @@ use super::commit::{Recorded, failed, not_recorded};
 use super::retry::last_moment;
 use super::{CommitResult, Open, Session};
 
-/// How often a step is tried again because of others that are under way.
-const CONTENDED_TRIES: u32 = 5;
+/// How often a step is tried again because of others that are under way, or were faster.
+const MORE_TRIES: u32 = 5;
 
 /// Keys that a conflict's explanation names.
 const NAMED_KEYS: usize = 5;
@@ -39,7 +39,7 @@ impl<S: Store> Session<S> {
         deadline: Instant,
     ) -> Result<Recorded, CommitResult> {
         let mut may_have_applied = false;
-        let mut contended = 0;
+        let mut refused = 0;
         let mut tries = self.patience(last_moment(deadline)).tries();
         loop {
             let error = match tries.run(self.inner.store.commit_if(record, terms)).await {
@@ -52,20 +52,18 @@ impl<S: Store> Session<S> {
                     if let Some(conflict) = conflict.filter(|_| is_certain) {
                         return self.after_all(record, may_have_applied, conflict, deadline).await;
                     }
+                    let error = in_the_way(&obstacles);
                     if !obstacles.is_contended() {
                         self.give_way_to(&obstacles, record, terms);
-                        may_have_applied = false;
+                    }
+                    refused += 1;
+                    if refused <= MORE_TRIES && (!obstacles.is_contended() || tries.another(&error).await) {
                         continue;
                     }
-                    contended += 1;
-                    let error = under_way(&obstacles);
-                    if contended > CONTENDED_TRIES || !tries.another(&error).await {
-                        if may_have_applied {
-                            return Err(not_recorded(&error, may_have_applied));
-                        }
-                        return Err(conflict_of(record.transaction(), &error.to_string()));
+                    if may_have_applied {
+                        return Err(not_recorded(&error, may_have_applied));
                     }
-                    continue;
+                    return Err(conflict_of(record.transaction(), &error.to_string()));
                 }
                 Err(error) => error,
             };
@@ -78,8 +76,8 @@ impl<S: Store> Session<S> {
     }
 
     /// R-SER-2: a head is further than was known, or what it would leave to a record may be gone too soon. Neither is anybody's
-    /// conflict: the record gets a greater version, and those heads keep what was before inline. The earlier content cannot take
-    /// effect any more; if it could, the record would still be the only one.
+    /// conflict: the record gets a greater version, and those heads keep what was before inline. Whatever becomes of the earlier
+    /// content, which is the same but for its version: at most one of them takes effect.
     fn give_way_to(&self, obstacles: &Obstacles, record: &mut CommitRecord, terms: &mut Terms) {
         for (key, version) in &obstacles.changed {
             self.observe(*version);
@@ -117,7 +115,7 @@ impl<S: Store> Session<S> {
         }
         let transaction = open.attempt().identity().transaction;
         let mut tries = self.patience(last_moment(open.deadline)).tries();
-        let mut contended = 0;
+        let mut refused = 0;
         loop {
             let error = match tries.run(self.inner.store.validate(guards)).await {
                 Ok(Validated::Holds) => return CommitResult::Committed,
@@ -125,9 +123,9 @@ impl<S: Store> Session<S> {
                     if let Some(conflict) = explained(guards, &obstacles) {
                         return conflict_of(transaction, &conflict);
                     }
-                    contended += 1;
-                    let error = under_way(&obstacles);
-                    if contended > CONTENDED_TRIES || !tries.another(&error).await {
+                    refused += 1;
+                    let error = in_the_way(&obstacles);
+                    if refused > MORE_TRIES || !tries.another(&error).await {
                         return conflict_of(transaction, &error.to_string());
                     }
                     continue;
@@ -159,7 +157,7 @@ fn described((key, read, found): (&Key, Version, Version)) -> String {
     format!("{key:?} was {} when it was read and is {} now", at(read), at(found))
 }
 
-fn under_way(obstacles: &Obstacles) -> StoreError {
+fn in_the_way(obstacles: &Obstacles) -> StoreError {
     let what = if obstacles.contended.is_empty() {
         "another attempt at the same transaction is being committed".to_owned()
     } else {

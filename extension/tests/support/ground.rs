@@ -17,6 +17,7 @@ use aft_protocol::record::CommitRecord;
 use aft_store::dynamodb::{DynamoDb, ReadConsistency, TimeLimits};
 use aft_store::faults::{Call, Fault, Faulty};
 use aft_store::memory::Memory;
+use aft_store::simulated::fault::Cancellation;
 use aft_store::simulated::{self, Engine, Request, Side, Throttle, What};
 use aft_store::{Applied, Claimed, Committed, ErrorKind, Stepped, Store, StoreError, Terms, Validated};
 
@@ -100,15 +101,17 @@ impl Ground for Memory {
             if life.is_over() {
                 return Fault::HangBefore;
             }
-            let writes = matches!(call, Call::Commit(_) | Call::Apply(_) | Call::Claim(_) | Call::Release(_));
+            let is_record = matches!(call, Call::Commit(_) | Call::CommitIf(..));
+            let writes = is_record || matches!(call, Call::Apply(_) | Call::Claim(_) | Call::Release(_));
             match life.draw(100) {
                 0..=3 if writes => {
                     life.end();
                     if life.draw(2) == 0 { Fault::HangBefore } else { Fault::HangAfter }
                 }
                 // Not answered, and the sandbox lives on.
-                96 if matches!(call, Call::Commit(_)) => Fault::Late(Duration::from_millis(life.draw(30_000))),
-                97 if matches!(call, Call::Commit(_)) => Fault::HangAfter,
+                96 if is_record => Fault::Late(Duration::from_millis(life.draw(30_000))),
+                97 if is_record => Fault::HangAfter,
+                98..=99 => Fault::Contended,
                 4..=7 => Fault::Before(ErrorKind::Unavailable),
                 8..=10 => Fault::Before(ErrorKind::Unknown),
                 11..=15 => Fault::After(ErrorKind::Unknown),
@@ -164,7 +167,10 @@ impl Ground for Simulated {
         let reads = if reads_strongly { ReadConsistency::Strong } else { ReadConsistency::Eventual };
         let plan = {
             let (life, drought) = (life.clone(), drought(&life));
-            move |request: &Request| fate(&life, drought.as_ref(), request)
+            move |request: &Request| {
+                let in_flight = Duration::from_micros(life.draw(20_000));
+                fate(&life, drought.as_ref(), request).in_flight(in_flight)
+            }
         };
         let store = self.engine.store_with(reads, &TimeLimits::default(), plan);
         Mortal { store: Watched::new(store, self.clone(), breaches), life }
@@ -187,7 +193,7 @@ fn fate(life: &Life, drought: Option<&Range<Instant>>, request: &Request) -> sim
     if drought.is_some_and(|drought| drought.contains(&Instant::now())) {
         return Fault::Throttled(Throttle::Provisioned);
     }
-    let is_record = request.what == What::Record;
+    let is_record = matches!(request.what, What::Record | What::Transaction(_));
     match life.draw(100) {
         0..=3 if request.writes() => {
             life.end();
@@ -207,6 +213,8 @@ fn fate(life: &Life, drought: Option<&Range<Instant>>, request: &Request) -> sim
         13 => Fault::Failed(Side::After),
         14..=15 => Fault::CutOff,
         16..=18 => Fault::Unprocessed(life.draw(8)),
+        98 => Fault::Cancelled(Cancellation::Conflict, life.draw(10) as usize),
+        99 => Fault::Cancelled(Cancellation::OnDemand, life.draw(10) as usize),
         19..=30 => Fault::Stale(Duration::from_micros(life.draw(1_000_000))),
         _ => Fault::Slow(Duration::from_micros(life.draw(20_000)), Duration::from_micros(life.draw(20_000))),
     }

@@ -267,3 +267,27 @@ fn what_is_written_in_one_step_has_a_limited_size() {
         }
     }
 }
+
+/// R-SER-6: an item counts as it was read, too; who writes it over pays for the larger one, and once.
+#[test]
+fn what_is_read_in_one_step_has_a_limited_size() {
+    let sized = |bytes| {
+        let value = write("x", bytes).into_values().next().unwrap();
+        moved(&Head::absent(), Entry { value, ..entry(5, &[]) })
+    };
+    let most = limits::GUARDED_BYTES / limits::VALUE_BYTES - 1;
+    let mut attempt = attempt_at(Isolation::Serializable);
+    for n in 0..most {
+        read(&mut attempt, &n.to_string(), &sized(limits::VALUE_BYTES)).unwrap();
+        attempt.write(write(&n.to_string(), 1)).unwrap();
+        attempt.write(write(&n.to_string(), limits::VALUE_BYTES)).unwrap();
+    }
+    let refused = read(&mut attempt, "one more", &sized(limits::VALUE_BYTES));
+    assert!(matches!(refused, Err(Refusal::TooManyGuardedBytes { .. })), "{refused:?}");
+    assert_eq!(attempt.reads(), most, "nothing has changed");
+    read(&mut attempt, "small", &sized(1)).unwrap();
+    let mut unbound = attempt_at(Isolation::ReadAtomic);
+    for n in 0..2 * most {
+        read(&mut unbound, &n.to_string(), &sized(limits::VALUE_BYTES)).unwrap();
+    }
+}

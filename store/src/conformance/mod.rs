@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`heads`] | how heads move and what they keep |
 //! | [`records`] | that there is one record per transaction, whole, whatever its size |
+//! | [`steps`] | that a commit with terms is taken whole or not at all, and that a validation looks at one moment |
 //! | [`claims`] | that one invocation at a time holds a transaction's claim |
 //!
 //! Cases may share a store, run at the same time, and leave what they wrote; each has keys and transactions of its own.
@@ -17,6 +18,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aft_protocol::head::{Cowritten, Entry, Head, Keep, Move};
 use aft_protocol::id::{Fingerprint, Nonce, RequestId, SandboxId, Scope, TransactionId};
@@ -31,6 +33,7 @@ use crate::{Store, StoreError};
 pub mod claims;
 pub mod heads;
 pub mod records;
+pub mod steps;
 
 /// Why a case could not be played to its end.
 type Fault = Box<dyn Error + Send + Sync>;
@@ -78,6 +81,28 @@ macro_rules! conformance {
                 a_loser_does_not_disturb_the_winners_overflow
                 many_records_are_read_at_once
             }
+            steps {
+                a_step_writes_the_record_and_moves_every_head
+                a_step_leaves_other_heads_alone
+                a_step_of_checks_alone_is_taken
+                a_guard_that_does_not_hold_refuses_the_whole_step
+                what_was_read_as_deleted_and_is_forgotten_has_changed
+                an_unread_head_that_is_newer_refuses_the_whole_step
+                a_guarded_head_moves_forward_only
+                a_step_leaves_a_previous_version_to_its_record_only_if_that_is_there
+                an_existing_record_comes_before_every_obstacle
+                a_step_that_is_tried_again_finds_itself
+                a_refused_step_is_taken_later
+                a_step_takes_ninety_nine_keys
+                the_largest_step_is_taken
+                of_concurrent_steps_over_one_version_exactly_one_wins
+                of_concurrent_steps_of_one_transaction_exactly_one_wins
+                concurrent_transfers_keep_the_sum
+                a_validation_never_holds_over_half_of_a_step
+                a_validation_names_what_has_changed
+                ninety_nine_keys_are_validated
+                the_largest_heads_are_checked_and_validated
+            }
             claims {
                 a_claim_is_held_by_one_owner_and_kept_by_it
                 an_expired_claim_is_free
@@ -105,12 +130,19 @@ macro_rules! conformance {
 pub struct World<S> {
     store: S,
     case: &'static str,
+    nonces: AtomicU64,
 }
 
 impl<S: Store> World<S> {
     /// The world of one case.
     pub const fn new(store: S, case: &'static str) -> Self {
-        Self { store, case }
+        Self { store, case, nonces: AtomicU64::new(1) }
+    }
+
+    /// Another one every time, and none of another case's: DynamoDB takes it for the name of a step.
+    fn nonce(&self) -> Nonce {
+        let case = u128::from(self.transaction(0).low_bits()) << 64;
+        Nonce::from_bits(case | u128::from(self.nonces.fetch_add(1, Ordering::Relaxed)))
     }
 
     fn key(&self, name: &str) -> Result<Key, InvalidKey> {
@@ -144,7 +176,7 @@ impl<S: Store> World<S> {
     fn record(&self, number: u64, writes: Writes, body: impl Into<Bytes>) -> CommitRecord {
         CommitRecord {
             version: self.version(number),
-            nonce: Nonce::from_bits(number.into()),
+            nonce: self.nonce(),
             writes,
             response: Response { content_type: Some("application/json".to_owned()), body: body.into() },
             fingerprint: Fingerprint::of(b"{}"),

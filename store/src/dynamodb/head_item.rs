@@ -33,7 +33,9 @@ const IF_NEWER_AND_RECORDED: &str = "attribute_not_exists(k) OR (t < :t AND e > 
 
 /// R-SER-1. The version in a head never comes back once it is gone.
 const IF_AT: &str = "t = :read";
-const IF_AT_AND_RECORDED: &str = "t = :read AND e > :until";
+/// The same for a head that moves: forward, as always (R-COMMIT-5).
+const IF_AT_AND_NEWER: &str = "t = :read AND t < :t";
+const IF_AT_AND_RECORDED: &str = "t = :read AND t < :t AND e > :until";
 const IF_ABSENT: &str = "attribute_not_exists(k)";
 
 const SHIFT: &str = "SET pt = if_not_exists(t, :empty), h1 = if_not_exists(pt, :empty), h2 = if_not_exists(h1, :empty), \
@@ -92,7 +94,7 @@ pub(super) fn moving(entry: &Entry, keep: Keep, only: If) -> Update {
             match only {
                 If::Newer => IF_NEWER,
                 If::At(Version::ZERO) => IF_ABSENT,
-                If::At(_) => IF_AT,
+                If::At(_) => IF_AT_AND_NEWER,
             }
         }
         Keep::InRecord { until_seconds } => {

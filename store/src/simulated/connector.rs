@@ -10,10 +10,11 @@ use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::fault::{self, Fault, Reply, Side};
-use super::{Engine, Plan, Request};
+use super::engine::Answer;
+use super::fault::{self, Fate, Fault, Reply, Side};
+use super::{Engine, Plan, Request, transactions};
 
 /// What precedes an operation's name in `X-Amz-Target`.
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
@@ -26,10 +27,10 @@ pub(super) fn http_client(engine: Engine, plan: Plan) -> SharedHttpClient {
     })
 }
 
-struct Connector {
-    engine: Engine,
-    plan: Plan,
-    answer_limit: Option<Duration>,
+pub(super) struct Connector {
+    pub(super) engine: Engine,
+    pub(super) plan: Plan,
+    pub(super) answer_limit: Option<Duration>,
 }
 
 impl fmt::Debug for Connector {
@@ -43,12 +44,12 @@ impl HttpConnector for Connector {
         let target = sent.headers().get("x-amz-target").unwrap_or_default();
         let operation = target.strip_prefix(TARGET_PREFIX).unwrap_or_default();
         let request = Request::new(operation, sent.body().bytes().unwrap_or_default());
-        let fault = (self.plan)(&request);
-        self.engine.shared.note(&request, fault);
+        let fate = (self.plan)(&request);
+        self.engine.shared.note(&request, fate);
         let (reply, answered) = oneshot::channel();
         let engine = self.engine.clone();
         tokio::spawn(async move {
-            if let Some(answer) = engine.meet(&request, fault).await {
+            if let Some(answer) = engine.meet(&request, fate).await {
                 // The caller may have given up.
                 let _ = reply.send(answer);
             }
@@ -71,16 +72,17 @@ impl HttpConnector for Connector {
 
 impl Engine {
     /// What becomes of a request; `None`: it is never answered.
-    async fn meet(&self, request: &Request, fault: Fault) -> Option<Reply> {
-        let effect = || self.shared.tables.answer(request);
-        let answered = |(status, body): (u16, String)| Some(fault::answer(status, body));
-        match fault {
-            Fault::None | Fault::Unseen => answered(effect()),
+    async fn meet(&self, request: &Request, fate: Fate) -> Option<Reply> {
+        let tables = &self.shared.tables;
+        let effect = || tables.answer(request, Duration::ZERO, fate.in_flight);
+        match fate.fault {
+            Fault::None => answered(effect()).await,
+            Fault::Unseen => answered(tables.answer_truly(request)).await,
             Fault::Slow(before, after) => {
                 sleep(before).await;
-                let answer = effect();
+                let answer = answered(effect()).await;
                 sleep(after).await;
-                answered(answer)
+                answer
             }
             Fault::Unconnected => Some(fault::unconnected()),
             Fault::Unavailable => Some(fault::unavailable()),
@@ -101,11 +103,29 @@ impl Engine {
                 None
             }
             Fault::CutOff => {
-                let (status, body) = effect();
-                Some(fault::cut_off(status, body.as_bytes()))
+                let answer = effect();
+                due(answer.at).await;
+                Some(fault::cut_off(answer.status, answer.body.as_bytes()))
             }
-            Fault::Unprocessed(keys) => answered(self.shared.tables.answer_partly(request, keys)),
-            Fault::Stale(age) => answered(self.shared.tables.answer_late(request, age)),
+            Fault::Unprocessed(keys) => answered(tables.answer_partly(request, keys, fate.in_flight)).await,
+            Fault::Stale(age) => answered(tables.answer(request, age, fate.in_flight)).await,
+            Fault::Cancelled(reason, position) => {
+                let cancelled = transactions::cancelled_out_of_the_blue(request, reason, position);
+                answered(cancelled.unwrap_or_else(effect)).await
+            }
         }
+    }
+}
+
+/// What DynamoDB says, once it does.
+async fn answered(answer: Answer) -> Option<Reply> {
+    due(answer.at).await;
+    Some(fault::answer(answer.status, answer.body))
+}
+
+/// Waits for a time, if it is still to come: even a sleep of no length would take its turn.
+async fn due(at: Instant) {
+    if at > Instant::now() {
+        sleep_until(at).await;
     }
 }

@@ -1,8 +1,7 @@
-//! The crate dynoxide, called by name and JSON; and what items were a moment ago, for eventually consistent reads.
+//! The crate dynoxide, called by name and JSON; and its answers to plain reads, which may be behind.
 //!
 //! Everything runs to its end within the call: no thread, no wait.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,30 +11,50 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::past::Past;
 use super::request::{self, Request};
+use super::transactions::{self, Tokens};
 use crate::{ErrorKind, StoreError};
 
-/// How far behind an eventually consistent read may be: "usually a second or less" (DynamoDB developer guide).
-const STALENESS_LIMIT: Duration = Duration::from_secs(1);
-
-/// The tables, and the changes of the last second.
+/// The tables, and what of them is not visible yet or was not a moment ago.
 pub(super) struct Tables {
     database: Database,
-    past: Mutex<VecDeque<Change>>,
+    past: Mutex<Past>,
+    pub(super) tokens: Mutex<Tokens>,
 }
 
-/// What an item was before it changed.
-struct Change {
-    at: Instant,
-    table: String,
-    key: Value,
-    before: Value,
+/// What DynamoDB says to a request, and when.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: String,
+    /// Not before.
+    pub(super) at: Instant,
+}
+
+impl Answer {
+    pub(super) fn now(status: u16, body: impl ToString) -> Self {
+        Self { status, body: body.to_string(), at: Instant::now() }
+    }
+
+    pub(super) fn refused(kind: &str, message: &str) -> Self {
+        let kind = format!("com.amazonaws.dynamodb.v20120810#{kind}");
+        Self::now(400, json!({"__type": kind, "message": message}))
+    }
+
+    /// A successful answer changed.
+    fn map(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        if let (200, Ok(mut body)) = (self.status, serde_json::from_str(&self.body)) {
+            change(&mut body);
+            self.body = body.to_string();
+        }
+        self
+    }
 }
 
 impl Tables {
     pub(super) fn new() -> Result<Self, StoreError> {
         let database = Database::memory().map_err(|error| failed("open", error))?;
-        Ok(Self { database, past: Mutex::default() })
+        Ok(Self { database, past: Mutex::default(), tokens: Mutex::default() })
     }
 
     /// Runs an operation for a test, not for a store.
@@ -44,25 +63,41 @@ impl Tables {
         serde_json::from_str(&answer).map_err(|error| StoreError::new(ErrorKind::Malformed, operation, error))
     }
 
-    /// DynamoDB's status and body.
-    pub(super) fn answer(&self, request: &Request) -> (u16, String) {
-        if let "PutItem" | "UpdateItem" = request.operation.as_str() {
-            self.remember(request);
+    /// Lets a request take effect. An eventually consistent read sees what was there `age` ago; a transaction is in flight
+    /// for as long as is said.
+    pub(super) fn answer(&self, request: &Request, age: Duration, in_flight: Duration) -> Answer {
+        match request.operation.as_str() {
+            "TransactWriteItems" => self.write_at_once(request, in_flight),
+            "TransactGetItems" => self.read_at_once(request),
+            "PutItem" | "UpdateItem" | "DeleteItem" => self.write(request),
+            operation => {
+                let answer = self.answer_to(operation, &request.text);
+                self.as_of(age, answer, operation, &request.body)
+            }
         }
-        self.answer_to(&request.operation, &request.text)
     }
 
-    fn answer_to(&self, operation: &str, body: &str) -> (u16, String) {
+    /// The same, but reads see what has taken effect, whatever is in flight.
+    pub(super) fn answer_truly(&self, request: &Request) -> Answer {
+        match request.operation.as_str() {
+            "TransactWriteItems" | "PutItem" | "UpdateItem" | "DeleteItem" => {
+                self.answer(request, Duration::ZERO, Duration::ZERO)
+            }
+            operation => self.answer_to(operation, &request.text),
+        }
+    }
+
+    pub(super) fn answer_to(&self, operation: &str, body: &str) -> Answer {
         match self.dispatch(operation, body) {
-            Ok(answer) => (200, answer),
-            Err(error) => (error.status_code(), error.to_json()),
+            Ok(answer) => Answer::now(200, answer),
+            Err(error) => Answer::now(error.status_code(), error.to_json()),
         }
     }
 
     /// The same, but the keys of a batch whose bits are set come back unprocessed.
-    pub(super) fn answer_partly(&self, request: &Request, unprocessed: u64) -> (u16, String) {
+    pub(super) fn answer_partly(&self, request: &Request, unprocessed: u64, in_flight: Duration) -> Answer {
         if request.operation != "BatchGetItem" {
-            return self.answer(request);
+            return self.answer(request, Duration::ZERO, in_flight);
         }
         let (mut asked, mut rest) = (request.body.clone(), json!({}));
         for (table, keys) in request::batch(&request.body) {
@@ -76,74 +111,74 @@ impl Tables {
             asked["RequestItems"][table]["Keys"] = pick(done);
         }
         if request::batch(&asked).iter().all(|(_, keys)| keys.is_empty()) {
-            return (200, json!({"Responses": {}, "UnprocessedKeys": rest}).to_string());
+            return Answer::now(200, json!({"Responses": {}, "UnprocessedKeys": rest}));
         }
-        let (status, body) = self.answer_to(&request.operation, &asked.to_string());
-        let Ok(mut answer) = serde_json::from_str::<Value>(&body) else { return (status, body) };
-        answer["UnprocessedKeys"] = rest;
-        (status, answer.to_string())
+        let answer = self.answer_to(&request.operation, &asked.to_string());
+        let answer = self.as_of(Duration::ZERO, answer, &request.operation, &asked);
+        answer.map(|body| body["UnprocessedKeys"] = rest)
     }
 
-    /// The same, but an eventually consistent read sees what was there `age` ago.
-    pub(super) fn answer_late(&self, request: &Request, age: Duration) -> (u16, String) {
-        let (status, body) = self.answer(request);
-        let Ok(mut answer) = serde_json::from_str::<Value>(&body) else { return (status, body) };
-        let is_eventual = |asked: &Value| asked["ConsistentRead"] != json!(true);
-        let asked = &request.body;
-        match request.operation.as_str() {
-            "GetItem" if is_eventual(asked) => {
-                let table = asked["TableName"].as_str().unwrap_or_default();
-                if let Some(before) = self.past_of(table, &asked["Key"], age) {
-                    answer = if before.is_null() { json!({}) } else { json!({"Item": before}) };
+    fn write(&self, request: &Request) -> Answer {
+        for item in request::items(&request.operation, &request.body) {
+            if self.past().is_in_flight(&item.0, &item.1) {
+                return transactions::write_conflict();
+            }
+            let before = self.item(&item);
+            self.past().remember(Instant::now(), item, before);
+        }
+        self.answer_to(&request.operation, &request.text)
+    }
+
+    /// A plain read's answer as it was `age` ago if it is eventually consistent, and without what is still in flight.
+    fn as_of(&self, age: Duration, answer: Answer, operation: &str, asked: &Value) -> Answer {
+        if self.past().is_quiet(age) {
+            return answer;
+        }
+        let age = |asked: &Value| if asked["ConsistentRead"] == json!(true) { Duration::ZERO } else { age };
+        let table = asked["TableName"].as_str().unwrap_or_default();
+        answer.map(|body| match operation {
+            "GetItem" => {
+                if let Some(before) = self.past().of(table, &asked["Key"], age(asked)) {
+                    *body = if before.is_null() { json!({}) } else { json!({"Item": before}) };
                 }
             }
             "BatchGetItem" => {
                 for (table, keys) in request::batch(asked) {
-                    if is_eventual(&asked["RequestItems"][table]) {
-                        self.put_back(&mut answer["Responses"][table], table, keys, age);
-                    }
+                    let age = age(&asked["RequestItems"][table]);
+                    self.put_back(&mut body["Responses"][table], table, keys, age);
                 }
             }
+            "Query" | "Scan" => {
+                // Of the items in flight, those that were found.
+                let mut keys = self.past().in_flight(table);
+                let found = body["Items"].as_array();
+                keys.retain(|key| found.is_some_and(|items| items.iter().any(|item| request::key_of(item) == *key)));
+                self.put_back(&mut body["Items"], table, &keys, Duration::ZERO);
+                body["Count"] = json!(body["Items"].as_array().map_or(0, Vec::len));
+            }
             _ => {}
-        }
-        (status, answer.to_string())
+        })
     }
 
     /// Puts into an answer what these keys' items were.
     fn put_back(&self, items: &mut Value, table: &str, keys: &[Value], age: Duration) {
         let mut list = items.as_array().cloned().unwrap_or_default();
         for key in keys {
-            if let Some(before) = self.past_of(table, key, age) {
-                list.retain(|item| key_of(item) != *key);
+            if let Some(before) = self.past().of(table, key, age) {
+                list.retain(|item| request::key_of(item) != *key);
                 list.extend((!before.is_null()).then_some(before));
             }
         }
         *items = Value::Array(list);
     }
 
-    /// What an item was `age` ago (null: it was not there), if it has changed since.
-    fn past_of(&self, table: &str, key: &Value, age: Duration) -> Option<Value> {
-        let moment = Instant::now().checked_sub(age.min(STALENESS_LIMIT))?;
-        let past = self.past();
-        let first = past.iter().find(|change| change.at > moment && change.table == table && change.key == *key);
-        first.map(|change| change.before.clone())
-    }
-
-    fn remember(&self, request: &Request) {
-        let table = request.body["TableName"].as_str().unwrap_or_default().to_owned();
-        let key =
-            if request.operation == "PutItem" { key_of(&request.body["Item"]) } else { request.body["Key"].clone() };
+    /// An item as it is (null: not there), whatever is in flight.
+    pub(super) fn item(&self, (table, key): &(String, Value)) -> Value {
         let get = json!({"TableName": table, "Key": key, "ConsistentRead": true});
-        let Ok(mut answer) = self.run("GetItem", &get) else { return };
-        let at = Instant::now();
-        let mut past = self.past();
-        while past.front().is_some_and(|change| at.duration_since(change.at) > STALENESS_LIMIT) {
-            past.pop_front();
-        }
-        past.push_back(Change { at, table, key, before: answer["Item"].take() });
+        self.run("GetItem", &get).map(|mut answer| answer["Item"].take()).unwrap_or_default()
     }
 
-    fn past(&self) -> MutexGuard<'_, VecDeque<Change>> {
+    pub(super) fn past(&self) -> MutexGuard<'_, Past> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -156,6 +191,7 @@ impl Tables {
             "UpdateItem" => said(database.update_item(asked(body)?)),
             "DeleteItem" => said(database.delete_item(asked(body)?)),
             "TransactWriteItems" => said(database.transact_write_items(asked(body)?)),
+            "TransactGetItems" => said(database.transact_get_items(asked(body)?)),
             "Query" => said(database.query(asked(body)?)),
             "Scan" => said(database.scan(asked(body)?)),
             "CreateTable" => said(database.create_table(asked(body)?)),
@@ -173,14 +209,6 @@ fn asked<T: DeserializeOwned>(body: &str) -> Result<T, DynoxideError> {
 
 fn said<T: Serialize>(answer: Result<T, DynoxideError>) -> Result<String, DynoxideError> {
     serde_json::to_string(&answer?).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
-}
-
-/// The key of an item in either table.
-fn key_of(item: &Value) -> Value {
-    match item.get("part") {
-        Some(part) => json!({"id": item["id"], "part": part}),
-        None => json!({"k": item["k"]}),
-    }
 }
 
 fn failed(operation: &'static str, error: DynoxideError) -> StoreError {

@@ -1,7 +1,7 @@
 //! What may become of a request, and with which bytes DynamoDB says so.
 
-use std::io;
 use std::time::Duration;
+use std::{fmt, io};
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -33,6 +33,17 @@ pub enum Throttle {
     Account,
 }
 
+/// Why a transaction is cancelled that nothing was wrong with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancellation {
+    /// `TransactionConflict`: another transaction, which nobody here knows of, is in flight on one of its items.
+    Conflict,
+    /// `ProvisionedThroughputExceeded`.
+    Provisioned,
+    /// `ThrottlingError`.
+    OnDemand,
+}
+
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -62,6 +73,41 @@ pub enum Fault {
     /// An eventually consistent read is answered with what was there so long ago, a second at most. Other requests take
     /// effect and are answered.
     Stale(Duration),
+    /// A transaction is cancelled because of the item at this position (modulo their number), and a plain write conflicts
+    /// if that is the reason; it has no effect. Other requests take effect and are answered.
+    Cancelled(Cancellation, usize),
+}
+
+impl Fault {
+    /// The same, and a `TransactWriteItems` is in flight for as long: its items become visible one after the other within
+    /// this time, counted from its effect. What is answered is answered after that.
+    #[must_use]
+    pub const fn in_flight(self, within: Duration) -> Fate {
+        Fate { fault: self, in_flight: within }
+    }
+}
+
+/// What becomes of a request, and for how long it is in flight.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fate {
+    pub(super) fault: Fault,
+    pub(super) in_flight: Duration,
+}
+
+impl From<Fault> for Fate {
+    fn from(fault: Fault) -> Self {
+        fault.in_flight(Duration::ZERO)
+    }
+}
+
+impl fmt::Debug for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.fault)?;
+        if !self.in_flight.is_zero() {
+            write!(f, ", in flight {:?}", self.in_flight)?;
+        }
+        Ok(())
+    }
 }
 
 /// What comes back to the SDK.

@@ -7,7 +7,9 @@
 //! | [`request`] | a request, as plans and traces see it |
 //! | [`fault`] | what may become of a request, and with which bytes DynamoDB says so |
 //! | `connector` | the SDK's connector: what of a request arrives, when, and what comes back |
-//! | `engine` | the crate dynoxide, called by name and JSON; what items were a moment ago |
+//! | `engine` | the crate dynoxide, called by name and JSON |
+//! | `past` | what items were a moment ago, and which are in flight |
+//! | `transactions` | transactions: in flight, in conflict, and once for each token |
 //!
 //! ```text
 //! let engine = Engine::new().await;
@@ -33,18 +35,20 @@ use crate::{Store, StoreError};
 mod connector;
 mod engine;
 pub mod fault;
+mod past;
 pub mod request;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
-pub use fault::{Fault, Side, Throttle};
+pub use fault::{Cancellation, Fate, Fault, Side, Throttle};
 pub use request::{Request, What};
 
 const DATA_TABLE: &str = "data";
 const TRANSACTION_TABLE: &str = "transactions";
 
 /// Decides over each request of a store.
-type Plan = Arc<dyn Fn(&Request) -> Fault + Send + Sync>;
+type Plan = Arc<dyn Fn(&Request) -> Fate + Send + Sync>;
 
 /// An engine with the two tables in memory. Clones share them.
 #[derive(Clone)]
@@ -73,17 +77,17 @@ impl Engine {
 
     /// A store with the time limits of production.
     #[must_use]
-    pub fn store(&self, plan: impl Fn(&Request) -> Fault + Send + Sync + 'static) -> DynamoDb {
+    pub fn store<F: Into<Fate>>(&self, plan: impl Fn(&Request) -> F + Send + Sync + 'static) -> DynamoDb {
         self.store_with(ReadConsistency::Strong, &TimeLimits::default(), plan)
     }
 
     /// The same with other settings.
     #[must_use]
-    pub fn store_with(
+    pub fn store_with<F: Into<Fate>>(
         &self,
         reads: ReadConsistency,
         limits: &TimeLimits,
-        plan: impl Fn(&Request) -> Fault + Send + Sync + 'static,
+        plan: impl Fn(&Request) -> F + Send + Sync + 'static,
     ) -> DynamoDb {
         let config = Config {
             data_table: DATA_TABLE.to_owned(),
@@ -97,7 +101,8 @@ impl Engine {
             },
             reads,
         };
-        DynamoDb::with_http_client(&config, limits, connector::http_client(self.clone(), Arc::new(plan)))
+        let plan = Arc::new(move |request: &Request| plan(request).into());
+        DynamoDb::with_http_client(&config, limits, connector::http_client(self.clone(), plan))
     }
 
     /// Every transaction that has a commit record, without a request.
@@ -134,7 +139,8 @@ impl Engine {
         self.unseen().records(&self.committed()?).await
     }
 
-    /// A store without faults, whose requests leave no trace.
+    /// A store without faults, whose requests leave no trace, and whose reads see what has taken effect even if it is still
+    /// in flight.
     #[must_use]
     pub fn unseen(&self) -> DynamoDb {
         self.store(|_| Fault::Unseen)
@@ -152,10 +158,10 @@ impl Shared {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, request: &Request, fault: Fault) {
-        if fault != Fault::Unseen {
+    fn note(&self, request: &Request, fate: Fate) {
+        if fate.fault != Fault::Unseen {
             // Writing to a string cannot fail.
-            let _ = writeln!(self.trace(), "{:?} {request} -> {fault:?}", self.start.elapsed());
+            let _ = writeln!(self.trace(), "{:?} {request} -> {fate:?}", self.start.elapsed());
         }
     }
 }

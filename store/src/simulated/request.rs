@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What the store wants of DynamoDB, as far as plans tell requests apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,11 @@ pub enum What {
     Claim,
     /// This key's head is moved.
     Head(String),
+    /// All of a transaction takes effect at once or nothing does: its commit record, and these keys' heads, which it moves
+    /// or only checks.
+    Transaction(Vec<String>),
+    /// A read of these keys' heads as they are at one instant.
+    Versions(Vec<String>),
     /// Anything else: making tables.
     Other,
 }
@@ -43,6 +48,8 @@ impl Request {
         let what = match operation {
             "GetItem" => reads([&body["Key"]]),
             "BatchGetItem" => reads(batch(&body).into_iter().flat_map(|(_, keys)| keys)),
+            "TransactWriteItems" => What::Transaction(heads(&items(operation, &body))),
+            "TransactGetItems" => What::Versions(heads(&items(operation, &body))),
             "PutItem" => match body["Item"]["part"]["S"].as_str() {
                 Some("commit") => What::Record,
                 Some("claim") => What::Claim,
@@ -58,8 +65,37 @@ impl Request {
     /// Whether it is to change anything.
     #[must_use]
     pub fn writes(&self) -> bool {
-        matches!(self.what, What::Chunk | What::Record | What::Claim | What::Head(_))
+        matches!(self.what, What::Chunk | What::Record | What::Claim | What::Head(_) | What::Transaction(_))
     }
+}
+
+/// The items that a request other than a batch names, in its order: each one's table and its key.
+pub(super) fn items<'a>(operation: &str, body: &'a Value) -> Vec<(String, Value)> {
+    let one = |asked: &Value| {
+        let key = asked.get("Item").map_or_else(|| asked["Key"].clone(), key_of);
+        (asked["TableName"].as_str().unwrap_or_default().to_owned(), key)
+    };
+    match operation {
+        "TransactWriteItems" | "TransactGetItems" => {
+            let actions = body["TransactItems"].as_array().into_iter().flatten();
+            let inner = |action: &'a Value| action.as_object().and_then(|action| action.values().next());
+            actions.map(|action| one(inner(action).unwrap_or(&Value::Null))).collect()
+        }
+        _ => vec![one(body)],
+    }
+}
+
+/// The key of an item in either table.
+pub(super) fn key_of(item: &Value) -> Value {
+    match item.get("part") {
+        Some(part) => json!({"id": item["id"], "part": part}),
+        None => json!({"k": item["k"]}),
+    }
+}
+
+/// The keys of those items that are heads.
+fn heads(items: &[(String, Value)]) -> Vec<String> {
+    items.iter().filter_map(|(_, key)| key["k"]["S"].as_str().map(str::to_owned)).collect()
 }
 
 /// The tables of a batch, each with the keys that are asked for.
@@ -84,7 +120,7 @@ impl fmt::Display for Request {
 }
 
 /// JSON with its members in order, whatever order the map has that holds them.
-fn canonical(value: &Value) -> String {
+pub(super) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();

@@ -16,6 +16,10 @@ use crate::ErrorKind::{Unavailable, Unknown};
 use crate::dynamodb::{ReadConsistency, TimeLimits};
 use crate::{Applied, Store};
 
+mod in_flight;
+mod requests;
+mod transactions;
+
 fn key(name: &str) -> Key {
     Key::new(name).unwrap()
 }

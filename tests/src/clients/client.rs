@@ -168,11 +168,7 @@ fn java() -> Result<Client, Missing> {
 fn go() -> Result<Client, Missing> {
     let modules = optional_tool("go-client")?;
     let program = output("go").join("function");
-    let mut go = Command::new("go");
-    go.args(["build", "-trimpath", "-buildvcs=false", "-o"]).arg(&program).arg(".").current_dir(folder("go"));
-    // What was fetched and checked, nothing else.
-    go.env("GOMODCACHE", modules).env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
-    build(go.env("GOFLAGS", "-mod=readonly -modcacherw"));
+    build_go(&folder("go"), &modules, &program);
     Ok(Client {
         name: "go",
         program,
@@ -217,10 +213,18 @@ pub fn raw(program: &Path) -> Client {
 }
 
 /// A folder for what is built, which `make clean` removes.
-fn output(language: &str) -> PathBuf {
+pub(crate) fn output(language: &str) -> PathBuf {
     let folder = repository().join("target/clients").join(language);
     std::fs::create_dir_all(&folder).expect("the target folder can be written");
     folder
+}
+
+/// Builds the Go program in `folder` from what was fetched and checked, nothing else.
+pub(crate) fn build_go(folder: &Path, modules: &Path, program: &Path) {
+    let mut go = Command::new("go");
+    go.args(["build", "-trimpath", "-buildvcs=false", "-o"]).arg(program).arg(".").current_dir(folder);
+    go.env("GOMODCACHE", modules).env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
+    build(go.env("GOFLAGS", "-mod=readonly -modcacherw"));
 }
 
 fn build(command: &mut Command) {

@@ -193,3 +193,65 @@ async fn what_all_open_transactions_buffer_is_limited_together() {
     assert_eq!(world.send("POST", &path("m-1", ":abort"), "", b"").await.status, 204);
     assert_eq!(world.send("PUT", "/v1/kv/last", &header("m-3"), &largest).await.status, 204, "there is room again");
 }
+
+/// The header and the body say the same thing, or one of them says it.
+#[tokio::test]
+async fn an_explicit_transaction_has_the_isolation_that_it_asks_for() {
+    let world = World::open().await;
+    for (key, header, body, expected) in [
+        ("m-1", "", json!({}), "read-atomic"),
+        ("m-2", "X-Aft-Isolation: serializable\r\n", json!({}), "serializable"),
+        ("m-3", "", json!({"isolation": "serializable"}), "serializable"),
+        ("m-4", "X-Aft-Isolation: read-atomic\r\n", json!({"isolation": "read-atomic"}), "read-atomic"),
+    ] {
+        let mut wanted = body;
+        wanted["key"] = json!(key);
+        let begun = world.send("POST", route::TRANSACTIONS, header, wanted.to_string().as_bytes()).await;
+        assert_eq!(begun.status, 201, "{key}: {}", begun.text());
+        assert_eq!(document(&world.get(&path(key, "")).await)["isolation"], json!(expected), "{key}");
+    }
+    let contradiction = json!({"key": "m-5", "isolation": "read-atomic"}).to_string();
+    let serializable = "X-Aft-Isolation: serializable\r\n";
+    world
+        .send("POST", route::TRANSACTIONS, serializable, contradiction.as_bytes())
+        .await
+        .problem(ErrorCode::MalformedBody);
+    let unknown = world.begin(json!({"key": "m-5", "isolation": "snapshot"})).await;
+    assert!(unknown.problem(ErrorCode::MalformedBody).contains("read-atomic or serializable"));
+    let misspelt = "X-Aft-Isolation: Serializable\r\n";
+    let wanted = json!({"key": "m-5"}).to_string();
+    world.send("POST", route::TRANSACTIONS, misspelt, wanted.as_bytes()).await.problem(ErrorCode::MalformedRequest);
+}
+
+/// Of two that read the same, one commits; the other is told which key, and begins again.
+#[tokio::test]
+async fn a_serializable_transaction_that_lost_is_told_so_and_begins_again() {
+    let world = World::open().await;
+    let begin = async |key: &str| {
+        assert_eq!(world.begin(json!({"key": key, "isolation": "serializable"})).await.status, 201);
+        let seen = world.send("GET", "/v1/kv/stock", &header(key), b"").await;
+        assert_eq!(world.send("PUT", "/v1/kv/stock", &header(key), key.as_bytes()).await.status, 204);
+        seen
+    };
+    begin("m-1").await.problem(ErrorCode::KeyNotFound);
+    begin("m-2").await.problem(ErrorCode::KeyNotFound);
+    assert_eq!(world.commit("m-1", b"").await.status, 200);
+    let detail = world.commit("m-2", b"").await.problem(ErrorCode::CommitConflict);
+    assert!(detail.contains("\"stock\" was absent when it was read and is at "), "{detail}");
+    assert_eq!(begin("m-2").await.text(), "m-1");
+    assert_eq!(world.commit("m-2", b"").await.status, 200);
+}
+
+/// 413 at the read that is too much, which changes nothing.
+#[tokio::test]
+async fn a_serializable_transaction_that_would_not_fit_one_step_is_told_at_the_read() {
+    let world = World::open().await;
+    assert_eq!(world.begin(json!({"key": "m-1", "isolation": "serializable"})).await.status, 201);
+    let keys = |many: usize| json!({"keys": (0..many).map(|n| n.to_string()).collect::<Vec<_>>()}).to_string();
+    let most = limits::GUARDED_KEYS;
+    let over = world.send("POST", route::BATCH_GET, &header("m-1"), keys(most + 1).as_bytes()).await;
+    assert!(over.problem(ErrorCode::TransactionTooLarge).contains("at most 99"));
+    assert_eq!(world.send("POST", route::BATCH_GET, &header("m-1"), keys(most).as_bytes()).await.status, 200);
+    world.send("GET", "/v1/kv/one-more", &header("m-1"), b"").await.problem(ErrorCode::TransactionTooLarge);
+    assert_eq!(world.commit("m-1", b"").await.status, 200);
+}

@@ -1,0 +1,152 @@
+//! What is noted of a history: every attempt, what it read and was told; and the same as JSON lines for checkers that are not
+//! ours (`docs/histories.md`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+
+use aft_protocol::isolation::Isolation;
+use aft_protocol::key::Key;
+use aft_protocol::record::CommitRecord;
+use aft_protocol::version::Version;
+use serde_json::json;
+
+use crate::cycles::Node;
+use crate::support::{Breaches, splitmix};
+
+/// One history's randomness, in the order of use.
+#[derive(Clone)]
+pub struct Chance(pub Rc<AtomicU64>);
+
+impl Chance {
+    pub fn below(&self, bound: u64) -> u64 {
+        splitmix(&self.0) % bound
+    }
+
+    pub fn one_in(&self, bound: u64) -> bool {
+        self.below(bound) == 0
+    }
+}
+
+/// How an attempt ended, as far as it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Committed,
+    /// For certain without a trace.
+    Aborted,
+    Unknown,
+}
+
+/// An attempt.
+#[derive(Debug, Clone)]
+pub struct Attempted {
+    pub process: u64,
+    pub transaction: u128,
+    pub number: u32,
+    pub isolation: Isolation,
+    pub began: u64,
+    /// When it was told; `None`: never.
+    pub answered: Option<u64>,
+    pub outcome: Outcome,
+    pub reads: BTreeMap<Key, Version>,
+    /// Whether a read was allowed to be stale.
+    pub is_stale: bool,
+    pub writes: BTreeSet<Key>,
+    /// Those that were written on condition of what was read.
+    pub guarded: BTreeSet<Key>,
+    /// Names the attempt: its record has it, if there is one.
+    pub response: String,
+    /// What an audit has found in all accounts together.
+    pub sum: Option<i64>,
+}
+
+impl Attempted {
+    /// Whether the record is this attempt's.
+    pub fn wrote(&self, record: &CommitRecord) -> bool {
+        record.response.body == self.response.as_bytes()
+    }
+
+    /// Whether it committed without writing anything.
+    fn only_read(&self) -> bool {
+        self.outcome == Outcome::Committed && self.writes.is_empty()
+    }
+
+    /// As a committed transaction, as far as keys of this kind go.
+    pub fn node(&self, record: Option<&CommitRecord>, counts: impl Fn(&Key) -> bool) -> Node {
+        let reads = self.reads.iter().filter(|(key, _)| counts(key));
+        Node {
+            name: format!("{}#{}@{}", self.transaction, self.number, self.process),
+            began: self.began,
+            answered: self.answered.filter(|_| self.outcome == Outcome::Committed),
+            reads: reads.map(|(key, version)| (key.clone(), *version)).collect(),
+            version: record.map(|record| record.version),
+            writes: self.writes.iter().filter(|key| counts(key)).cloned().collect(),
+            may_be_old: self.writes.is_empty() && self.reads.len() < 2,
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct History {
+    pub attempts: Vec<Attempted>,
+    /// Transactions that were delivered, for duplicates.
+    pub delivered: Vec<u128>,
+    /// What callers were answered.
+    pub answers: BTreeMap<u128, BTreeSet<String>>,
+    /// Of every sandbox.
+    pub breaches: Vec<Breaches>,
+    /// What comes with a smaller number came before.
+    pub moments: u64,
+    pub conflicts: usize,
+    /// The most attempts that one invocation needed.
+    pub longest: u32,
+    pub trace: String,
+}
+
+impl History {
+    pub fn moment(&mut self) -> u64 {
+        self.moments += 1;
+        self.moments
+    }
+
+    /// Every attempt that has committed, by what the store has of it, and its record if it left one. A duplicate delivery that
+    /// was answered from the record has done nothing.
+    pub fn committed<'h>(&'h self, records: &'h [CommitRecord]) -> Vec<(&'h Attempted, Option<&'h CommitRecord>)> {
+        let with_record = self.attempts.iter().map(|attempted| {
+            let record = records.iter().find(|record| attempted.wrote(record));
+            (attempted, record)
+        });
+        with_record.filter(|(attempted, record)| record.is_some() || attempted.only_read()).collect()
+    }
+
+    /// Writes the history for others to judge. What became of unknown outcomes is known by now.
+    pub fn write(&self, path: &Path, records: &[CommitRecord]) {
+        let mut lines = String::new();
+        for attempted in &self.attempts {
+            let record = records.iter().find(|record| attempted.wrote(record));
+            let committed = record.is_some() || attempted.only_read();
+            let outcome = if committed { "committed" } else { "aborted" };
+            let version = |version: Version| (!version.is_zero()).then(|| version.to_string());
+            let ended =
+                attempted.answered.filter(|_| attempted.outcome != Outcome::Unknown).unwrap_or(self.moments + 1);
+            let reads = attempted.reads.iter().map(|(key, at)| json!({"key": key.as_str(), "version": version(*at)}));
+            let line = json!({
+                "process": attempted.process,
+                // What left no record may be run again by a duplicate, and is answered again: each time it is another one.
+                "transaction": if record.is_none() && committed { attempted.response.clone() } else { attempted.transaction.to_string() },
+                "attempt": attempted.number,
+                "outcome": outcome,
+                "isolation": attempted.isolation.as_str(),
+                "began": attempted.began,
+                "ended": ended,
+                "reads": reads.collect::<Vec<_>>(),
+                "writes": attempted.writes.iter().map(Key::as_str).collect::<Vec<_>>(),
+                "version": record.and_then(|record| version(record.version)).filter(|_| !attempted.writes.is_empty()),
+            });
+            lines += &format!("{line}\n");
+        }
+        fs::write(path, lines).unwrap();
+    }
+}
