@@ -356,8 +356,8 @@ pub async fn a_step_takes_ninety_nine_keys<S: Store>(world: &World<S>) -> Outcom
     world.taken(&world.step_record(STEP + 1, &written)?, &terms).await
 }
 
-/// R-SER-6: all limits of a step at once, over previous versions that must stay inline: the largest that there may be, which
-/// cannot all stay, and smaller ones.
+/// R-SER-6: all limits of a step at once, over previous versions that must stay inline: the largest that there may be, unread,
+/// which cannot all stay, and smaller ones.
 pub async fn the_largest_step_is_taken<S: Store>(world: &World<S>) -> Outcome {
     let keys = (0..limits::GUARDED_KEYS).map(|n| world.longest_key(&format!("{n}/"))).collect::<Result<Vec<_>, _>>()?;
     let content_type = ContentType::new(&"c".repeat(limits::CONTENT_TYPE_BYTES))?;
@@ -376,7 +376,8 @@ pub async fn the_largest_step_is_taken<S: Store>(world: &World<S>) -> Outcome {
     let record = world.record(STEP, writes, noise(limits::RECORD_ITEM_BYTES, STEP));
     let heads = world.store.latest_heads(&keys.iter().cloned().collect()).await?;
     let before: BTreeMap<Key, Before> = heads.iter().map(|(key, head)| (key.clone(), head.before())).collect();
-    let guards: Guards = keys.iter().map(|key| (key.clone(), world.version(OLD))).collect();
+    let read = keys.iter().enumerate().filter(|(n, _)| n % 10 != 0);
+    let guards: Guards = read.map(|(_, key)| (key.clone(), world.version(OLD))).collect();
     let moves = step::moves(&record, &guards, Isolation::Serializable, &before, EXPIRES_AT_SECONDS);
     let kept = |kept: bool| {
         let moves = moves.iter().filter(move |(_, keep)| (**keep == Keep::Inline) == kept);
@@ -574,11 +575,11 @@ pub async fn ninety_nine_keys_are_validated<S: Store>(world: &World<S>) -> Outco
     Ok(())
 }
 
-/// R-SER-1, R-SER-3: however large they are; what is read is not limited in bytes. Some 19 MB.
-pub async fn the_largest_heads_are_checked_and_validated<S: Store>(world: &World<S>) -> Outcome {
+/// R-SER-6: as many bytes as may be read, in as many keys.
+pub async fn the_most_that_may_be_read_is_checked_and_validated<S: Store>(world: &World<S>) -> Outcome {
     let keys = (0..limits::GUARDED_KEYS).map(|n| world.key(&n.to_string())).collect::<Result<Vec<_>, _>>()?;
-    let entry =
-        Entry { value: Some(Value::new(noise(limits::VALUE_BYTES, 1), ContentType::default())?), ..world.entry(OLD)? };
+    let value = Value::new(noise(limits::GUARDED_BYTES / keys.len(), 1), ContentType::default())?;
+    let entry = Entry { value: Some(value), ..world.entry(OLD)? };
     for keys in keys.chunks(10) {
         try_join_all(keys.iter().map(|key| world.apply(key, &entry))).await?;
     }

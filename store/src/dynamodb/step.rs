@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use aft_protocol::id::Nonce;
 use aft_protocol::isolation::Guards;
 use aft_protocol::key::Key;
-use aft_protocol::limits;
 use aft_protocol::record::CommitRecord;
 use aft_protocol::version::Version;
 use aws_sdk_dynamodb::error::BuildError;
@@ -30,9 +29,6 @@ use crate::{ErrorKind, Obstacles, Pace, StoreError, Terms};
 
 const WRITE: &str = "TransactWriteItems";
 const GET: &str = "TransactGetItems";
-
-/// Items that one transaction can be about whatever is in them: 4 MB in all, and 400 KB each.
-const ITEMS_THAT_FIT: usize = limits::STEP_BYTES / limits::ITEM_BYTES;
 
 /// What a validation needs of a head.
 const KEY_AND_VERSION: &str = "k, t";
@@ -104,39 +100,19 @@ impl DynamoDb {
     }
 
     /// What of this does not hold at one moment.
-    ///
-    /// DynamoDB refuses a transaction over items of more than 4 MB in all, and how large they are is not known here. Then the
-    /// keys are asked for in parts that are small enough whatever is in them. That is as good, because every key had its version
-    /// already when it was read, which was before: a key that has it now has had it all the time. And a commit of which the
-    /// reader has seen one head is past that point at all of its keys: each is either refused here or has changed.
     pub(super) async fn differences(&self, guards: &Guards) -> Result<Obstacles, StoreError> {
-        let guards: Vec<_> = guards.iter().map(|(key, version)| (key, *version)).collect();
-        match self.differences_among(&guards).await {
-            Err(error) if error.kind() == ErrorKind::Rejected && guards.len() > ITEMS_THAT_FIT => {}
-            whole => return whole,
-        }
-        for part in guards.chunks(ITEMS_THAT_FIT) {
-            let differences = self.differences_among(part).await?;
-            if differences != Obstacles::default() {
-                return Ok(differences);
-            }
-        }
-        Ok(Obstacles::default())
-    }
-
-    async fn differences_among(&self, guards: &[(&Key, Version)]) -> Result<Obstacles, StoreError> {
-        let get = |(key, _): &(&Key, Version)| {
+        let get = |key| {
             let get = Get::builder().table_name(self.data.name()).set_key(Some(head_item::key(key)));
             let get = get.projection_expression(KEY_AND_VERSION).build()?;
             Ok(TransactGetItem::builder().get(get).build())
         };
-        let gets: Result<Vec<_>, BuildError> = guards.iter().map(get).collect();
+        let gets: Result<Vec<_>, BuildError> = guards.keys().map(get).collect();
         let gets = gets.map_err(|error| self.data.incomplete(GET, error))?;
         let answer = match self.client().transact_get_items().set_transact_items(Some(gets)).send().await {
             Ok(answer) => answer,
             Err(error) => match error.as_service_error() {
                 Some(TransactGetItemsError::TransactionCanceledException(canceled)) => {
-                    let keys: Vec<_> = guards.iter().map(|(key, _)| *key).collect();
+                    let keys: Vec<_> = guards.keys().collect();
                     let obstacles = self.obstacles(&keys, canceled.cancellation_reasons().to_vec().into_iter(), GET)?;
                     let says_why = obstacles != Obstacles::default();
                     return says_why.then_some(obstacles).ok_or_else(|| no_reason(&self.data, GET));
@@ -152,7 +128,7 @@ impl DynamoDb {
         for ((key, expected), item) in guards.iter().zip(items) {
             let found = self.version_in(item, GET)?;
             if found != *expected {
-                changed.insert((*key).clone(), found);
+                changed.insert(key.clone(), found);
             }
         }
         Ok(Obstacles { changed, ..Obstacles::default() })
