@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`clients`] | AWS's own runtime clients, with the shim and without it |
+//! | [`contended`] | several sandboxes that change the same keys |
 //! | [`dynamodb_local`] | AWS's own DynamoDB for tests |
 //! | [`emulator`] | AWS's own Lambda emulator, with the layer in it |
 //! | [`growth`] | how large the tables get, for `docs/tables.md` |
@@ -15,6 +16,7 @@
 //! | [`world`] | two of our own hosts over one embedded DynamoDB, every step of which a test can stop |
 //! | [`store_proxy`], [`witness`] | by what it stops them: requests to DynamoDB, and the handler |
 //! | `bin/witnessed-function.rs` | the function in these worlds |
+//! | `bin/shared-function.rs` | the function of [`contended`] |
 //! | [`matrix`] | the failure matrix: every instant with every cause, run and written down |
 //! | [`tools`] | what `tests/tools.sh` fetches, and ports |
 
@@ -22,6 +24,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub mod clients;
+pub mod contended;
 pub mod dynamodb_local;
 pub mod emulator;
 pub mod growth;

@@ -1,8 +1,8 @@
 //! The store as AFT offers it: plain HTTP to the local endpoint that the shim names in the environment.
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, KeyValue};
 
@@ -30,6 +30,17 @@ impl Aft {
     }
 }
 
+/// The answer to `batchGet`, as far as it matters here.
+#[derive(Deserialize)]
+struct Found {
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    value: Option<String>,
+}
+
 impl KeyValue for Aft {
     async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let response = self.request(Method::GET, key).send().await?;
@@ -37,6 +48,18 @@ impl KeyValue for Aft {
             return Ok(None);
         }
         Ok(Some(accepted(response).await?.json().await?))
+    }
+
+    async fn get_all<T: DeserializeOwned + Send>(&self, keys: &[String]) -> Result<Vec<Option<T>>, Error> {
+        let url = format!("{}/v1/kv:batchGet", self.endpoint);
+        let wanted = serde_json::json!({ "keys": keys });
+        let request = self.client.post(url).header("X-Aft-Token", &self.token).json(&wanted);
+        let found: Found = accepted(request.send().await?).await?.json().await?;
+        found
+            .items
+            .into_iter()
+            .map(|item| Ok(item.value.map(|text| serde_json::from_str(&text)).transpose()?))
+            .collect()
     }
 
     async fn put<T: Serialize + Sync>(&self, key: &str, document: &T) -> Result<(), Error> {

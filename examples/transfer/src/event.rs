@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::Fault;
 
-/// What a checking account holds before its first transfer.
+/// What a checking account, or one of the bank, holds before its first transfer.
 pub const OPENING_BALANCE: i64 = 1_000;
 
 /// What the function is asked.
@@ -15,6 +15,65 @@ pub enum Event {
     Transfer(Transfer),
     /// Read a customer's accounts and ledger.
     Audit(Audit),
+    /// Add one to a counter.
+    Count(Count),
+    /// Move money between any two accounts of a bank.
+    Pay(Pay),
+    /// Read many accounts of the bank.
+    Bank(Bank),
+}
+
+/// Add one to a counter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Count {
+    /// Its key.
+    pub counter: String,
+    /// As of a transfer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+}
+
+/// Move `amount` from one account to another, if it is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pay {
+    /// From which.
+    pub from: String,
+    /// To which.
+    pub to: String,
+    /// How much.
+    pub amount: i64,
+    /// An account that may cover what the first lacks; it is only read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cover: Option<String>,
+    /// As of a transfer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+}
+
+/// Whether it was there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paid {
+    /// Whether the money has moved.
+    pub paid: bool,
+}
+
+/// Read these accounts of the bank.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bank {
+    /// Which.
+    pub accounts: Vec<String>,
+    /// By one request for each, and not one for all.
+    #[serde(default)]
+    pub one_by_one: bool,
+}
+
+/// What they hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Total {
+    /// Together.
+    pub total: i64,
+    /// The least that one of them holds.
+    pub least: i64,
 }
 
 /// Move `amount` from checking to savings.

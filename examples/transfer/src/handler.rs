@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::event::{Account, Audit, Event, LedgerEntry, Statement, Transfer};
 use crate::faults::Attempt;
-use crate::{Error, KeyValue};
+use crate::{Error, KeyValue, shared};
 
 /// Answers one event.
 ///
@@ -14,10 +14,13 @@ use crate::{Error, KeyValue};
 pub async fn handle(store: &impl KeyValue, event: LambdaEvent<Event>) -> Result<Value, Error> {
     match event.payload {
         Event::Transfer(order) => {
-            let attempt = Attempt::number_for(&event.context.request_id)?;
+            let attempt = Attempt::of(&event.context.request_id, &order.faults)?;
             Ok(serde_json::to_value(transfer(store, order, attempt).await?)?)
         }
         Event::Audit(order) => Ok(serde_json::to_value(audit(store, order).await?)?),
+        Event::Count(order) => Ok(serde_json::to_value(shared::count(store, order, &event.context.request_id).await?)?),
+        Event::Pay(order) => Ok(serde_json::to_value(shared::pay(store, order, &event.context.request_id).await?)?),
+        Event::Bank(order) => Ok(serde_json::to_value(shared::total(store, order).await?)?),
     }
 }
 
