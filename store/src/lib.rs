@@ -120,7 +120,9 @@ impl fmt::Display for Obstacles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let contended = self.contended.iter().map(|key| format!("another transaction is at {key:?}"));
         let changed = self.changed.iter().map(|(key, version)| format!("{key:?} is at {version}"));
-        f.write_str(&changed.chain(contended).collect::<Vec<_>>().join(", "))
+        let record =
+            self.is_record_contended.then(|| "another attempt at the same transaction is under way".to_owned());
+        f.write_str(&changed.chain(contended).chain(record).collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -40,6 +40,10 @@ pub enum StoreRequest {
     Record,
     /// This key's head is moved.
     Head(String),
+    /// A record is written and so many keys are checked or moved, in one step: the commit.
+    Step(usize),
+    /// So many keys are looked at at one moment.
+    Validation(usize),
     /// Anything else: the probe of the tables.
     Other,
 }
@@ -60,6 +64,8 @@ impl StoreRequest {
             "DynamoDB_20120810.PutItem" if text(&body["Item"]["part"]) == "commit" => Self::Record,
             "DynamoDB_20120810.PutItem" => Self::Chunk,
             "DynamoDB_20120810.UpdateItem" => Self::Head(text(&body["Key"]["k"])),
+            "DynamoDB_20120810.TransactWriteItems" => Self::Step(actions(&body).count() - 1),
+            "DynamoDB_20120810.TransactGetItems" => Self::Validation(actions(&body).count()),
             _ => Self::Other,
         }
     }
@@ -266,12 +272,8 @@ impl Proxied {
         let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
         let operation = head.headers.get("x-amz-target").and_then(|name| name.to_str().ok()).unwrap_or_default();
         let known = StoreRequest::of(operation, &body);
-        for table in tables(&body) {
-            let name = operation.rsplit('.').next().unwrap_or_default().to_owned();
-            self.state.send_modify(|state| {
-                state.operations.insert((name, table));
-            });
-        }
+        let operations = operations(operation, &body);
+        self.state.send_modify(|state| state.operations.extend(operations));
         if let Some(refused) = refusal(self.verdict(&known, Point::Arrived).await)? {
             return Ok(refused);
         }
@@ -338,14 +340,22 @@ fn consumed(body: &[u8]) -> Option<f64> {
     }
 }
 
-/// The tables that a request is about.
-fn tables(body: &[u8]) -> Vec<String> {
+/// What a request asks of which table. A transaction asks for what its actions are, each by its own name: that is what must
+/// be permitted.
+fn operations(operation: &str, body: &[u8]) -> Vec<(String, String)> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    match (body["TableName"].as_str(), body["RequestItems"].as_object()) {
-        (Some(table), _) => vec![table.to_owned()],
-        (None, Some(tables)) => tables.keys().cloned().collect(),
-        (None, None) => Vec::new(),
+    let named = operation.rsplit('.').next().unwrap_or_default();
+    let of = |name: &str, action: &Value| Some((name.to_owned(), action["TableName"].as_str()?.to_owned()));
+    if let Some(tables) = body["RequestItems"].as_object() {
+        return tables.keys().map(|table| (named.to_owned(), table.clone())).collect();
     }
+    let actions = actions(&body).filter_map(|(name, action)| of(&format!("{name}Item"), action));
+    actions.chain(of(named, &body)).collect()
+}
+
+/// What a transaction consists of.
+fn actions(body: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    body["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object).flatten()
 }
 
 /// The answer that a verdict gives; `None` if the request goes on.

@@ -62,8 +62,15 @@ fn operation(action: &str) -> String {
 }
 
 /// What the layer sends to DynamoDB, in a run that leaves out nothing that it does: reads, batches, a commit in one item and one
-/// in chunks, a duplicate whose response is in chunks, claims and their release, an explicit transaction.
+/// in chunks, a duplicate whose response is in chunks, claims and their release, explicit transactions; a write under a
+/// condition, a serializable transaction that writes one key and only reads another, and one that only reads.
 async fn of_the_layer() -> Permissions {
+    let mut sent = of_the_default().await;
+    sent.extend(of_a_serializable_function().await);
+    sent
+}
+
+async fn of_the_default() -> Permissions {
     let world = World::start(Setup::new(FUNCTION).first("AFT_IN_PROGRESS", "refuse")).await;
     let batch = json!([
         { "method": "GET", "path": "/v1/kv/a" },
@@ -75,8 +82,10 @@ async fn of_the_layer() -> Permissions {
         { "method": "PUT", "path": "/v1/kv/e", "within": true, "body": "1" },
         { "method": "POST", "path": "/v1/transactions/{transaction}:commit", "body": "done" },
     ]);
+    let guarded = json!([{ "method": "PUT", "path": "/v1/kv/new", "ifNoneMatch": "*", "body": "1" }]);
     for (request, event) in [
         ("batch", json!({ "do": "ask", "requests": batch })),
+        ("guarded", json!({ "do": "ask", "requests": guarded })),
         ("explicit", json!({ "do": "ask", "requests": explicit })),
         ("refused", json!({ "do": "ask", "requests": [{ "method": "GET", "path": "/v1/no-such-route" }] })),
         ("chunks", json!({ "do": "write", "padding": 1_000_000 })),
@@ -86,6 +95,25 @@ async fn of_the_layer() -> Permissions {
         assert_eq!(result.succeeded(), request != "refused", "{request}: {result:?}\n{}", world.log());
     }
     assert_eq!(world.witness.runs(FIRST, "chunks"), 2, "the second found the first one's commit when it was through");
+    permissions(world).await
+}
+
+async fn of_a_serializable_function() -> Permissions {
+    let world = World::start(Setup::new(FUNCTION).first("AFT_ISOLATION", "serializable")).await;
+    let write = json!([
+        { "method": "GET", "path": "/v1/kv/a" },
+        { "method": "PUT", "path": "/v1/kv/e", "body": "1" },
+    ]);
+    for (request, event) in
+        [("write", json!({ "do": "ask", "requests": write })), ("read", json!({ "do": "read", "keys": ["a", "e"] }))]
+    {
+        let result = world.invoke(FIRST, request, &event).await;
+        assert!(result.succeeded(), "{request}: {result:?}\n{}", world.log());
+    }
+    permissions(world).await
+}
+
+async fn permissions(world: World) -> Permissions {
     let sent = world.proxy.operations();
     world.stop().await;
     sent.into_iter().map(|(name, table)| (name, if table == "data" { DATA } else { TRANSACTIONS })).collect()
@@ -94,7 +122,7 @@ async fn of_the_layer() -> Permissions {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_functions_policy_is_what_the_layer_needs() {
     let needed = of_the_layer().await;
-    assert!(needed.len() >= 6, "{needed:?}");
+    assert!(needed.len() >= 7, "{needed:?}");
     assert_eq!(of_the_template(), needed, "template.yaml");
     assert_eq!(of_the_document(), needed, "docs/iam.md");
 }

@@ -46,6 +46,7 @@ impl<S: Store> Session<S> {
                 Ok(Stepped::Now) => return Ok(Recorded::Mine),
                 Ok(Stepped::Before(existing)) => return Ok(Recorded::of(existing, record)),
                 Ok(Stepped::Refused(obstacles)) => {
+                    obstacles.changed.values().for_each(|version| self.observe(*version));
                     let conflict = explained(&terms.guards, &obstacles);
                     // Half of what is under way may be an earlier try of this very attempt.
                     let is_certain = !may_have_applied || !obstacles.is_contended();
@@ -79,8 +80,7 @@ impl<S: Store> Session<S> {
     /// conflict: the record gets a greater version, and those heads keep what was before inline. Whatever becomes of the earlier
     /// content, which is the same but for its version: at most one of them takes effect.
     fn give_way_to(&self, obstacles: &Obstacles, record: &mut CommitRecord, terms: &mut Terms) {
-        for (key, version) in &obstacles.changed {
-            self.observe(*version);
+        for key in obstacles.changed.keys() {
             terms.moves.entry(key.clone()).and_modify(|keep| *keep = Keep::Inline);
         }
         let earlier = record.version;
@@ -120,6 +120,7 @@ impl<S: Store> Session<S> {
             let error = match tries.run(self.inner.store.validate(guards)).await {
                 Ok(Validated::Holds) => return CommitResult::Committed,
                 Ok(Validated::Refused(obstacles)) => {
+                    obstacles.changed.values().for_each(|version| self.observe(*version));
                     if let Some(conflict) = explained(guards, &obstacles) {
                         return conflict_of(transaction, &conflict);
                     }
@@ -158,12 +159,7 @@ fn described((key, read, found): (&Key, Version, Version)) -> String {
 }
 
 fn in_the_way(obstacles: &Obstacles) -> StoreError {
-    let what = if obstacles.contended.is_empty() {
-        "another attempt at the same transaction is being committed".to_owned()
-    } else {
-        obstacles.to_string()
-    };
-    StoreError::new(ErrorKind::Unavailable, "commit", what)
+    StoreError::new(ErrorKind::Unavailable, "commit", obstacles.to_string())
 }
 
 fn conflict_of(transaction: TransactionId, why: &str) -> CommitResult {

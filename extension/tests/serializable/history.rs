@@ -83,8 +83,13 @@ impl Attempted {
             reads: reads.map(|(key, version)| (key.clone(), *version)).collect(),
             version: record.map(|record| record.version),
             writes: self.writes.iter().filter(|key| counts(key)).cloned().collect(),
-            may_be_old: self.writes.is_empty() && self.reads.len() < 2,
+            may_be_old: self.may_be_old(),
         }
+    }
+
+    /// Who read a single key and wrote nothing is as new as that read, which may have been of something older (R-SER-3).
+    fn may_be_old(&self) -> bool {
+        self.writes.is_empty() && self.reads.len() < 2
     }
 }
 
@@ -139,7 +144,7 @@ impl History {
                 "attempt": attempted.number,
                 "outcome": outcome,
                 "isolation": attempted.isolation.as_str(),
-                "began": attempted.began,
+                "began": if attempted.may_be_old() { 0 } else { attempted.began },
                 "ended": ended,
                 "reads": reads.collect::<Vec<_>>(),
                 "writes": attempted.writes.iter().map(Key::as_str).collect::<Vec<_>>(),

@@ -101,7 +101,7 @@ macro_rules! conformance {
                 a_validation_never_holds_over_half_of_a_step
                 a_validation_names_what_has_changed
                 ninety_nine_keys_are_validated
-                the_largest_heads_are_checked_and_validated
+                the_most_that_may_be_read_is_checked_and_validated
             }
             claims {
                 a_claim_is_held_by_one_owner_and_kept_by_it

@@ -356,34 +356,37 @@ pub async fn a_step_takes_ninety_nine_keys<S: Store>(world: &World<S>) -> Outcom
     world.taken(&world.step_record(STEP + 1, &written)?, &terms).await
 }
 
-/// R-SER-6: all limits of a step at once, over previous versions that must stay inline and are as large as there may be, or
-/// just as large that each of them can stay.
+/// R-SER-6: all limits of a step at once, over previous versions that must stay inline: the largest that there may be, unread,
+/// which cannot all stay, and smaller ones.
 pub async fn the_largest_step_is_taken<S: Store>(world: &World<S>) -> Outcome {
-    for (number, previous) in [(STEP, limits::VALUE_BYTES), (STEP + 1, 2 * 1_024)] {
-        let keys = (0..limits::GUARDED_KEYS).map(|n| world.longest_key(&format!("{number}/{n}/")));
-        let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        let content_type = ContentType::new(&"c".repeat(limits::CONTENT_TYPE_BYTES))?;
-        for (seed, key) in (0..).zip(&keys) {
-            let value = Some(Value::new(noise(previous, seed), content_type.clone())?);
-            assert_eq!(world.apply(key, &Entry { value, ..world.entry(OLD)? }).await?, Applied::Moved);
-        }
-        let around = keys.iter().map(|key| key.as_str().len() + content_type.as_str().len()).sum::<usize>();
-        let each = (limits::GUARDED_BYTES - around) / keys.len();
-        let writes = (0..).zip(&keys).map(|(seed, key)| {
-            let value = Value::new(noise(each, 1_000 + seed), content_type.clone())?;
-            Ok((key.clone(), Some(value)))
-        });
-        let writes = writes.collect::<Result<Writes, Fault>>()?;
-        let record = world.record(number, writes, noise(limits::RESPONSE_BYTES, number));
-        let heads = world.store.latest_heads(&keys.iter().cloned().collect()).await?;
-        let before: BTreeMap<Key, Before> = heads.iter().map(|(key, head)| (key.clone(), head.before())).collect();
-        let guards: Guards = keys.iter().map(|key| (key.clone(), world.version(OLD))).collect();
-        let moves = step::moves(&record, &guards, Isolation::Serializable, &before, EXPIRES_AT_SECONDS);
-        let inline = moves.values().filter(|keep| **keep == Keep::Inline).count();
-        assert!(inline > 0, "room for some of the previous versions");
-        world.taken(&record, &Terms { guards, moves }).await?;
+    let keys = (0..limits::GUARDED_KEYS).map(|n| world.longest_key(&format!("{n}/"))).collect::<Result<Vec<_>, _>>()?;
+    let content_type = ContentType::new(&"c".repeat(limits::CONTENT_TYPE_BYTES))?;
+    for (n, key) in (0..).zip(&keys) {
+        let previous = if n % 10 == 0 { limits::VALUE_BYTES } else { 3 * 1_024 };
+        let value = Some(Value::new(noise(previous, n), content_type.clone())?);
+        assert_eq!(world.apply(key, &Entry { value, ..world.entry(OLD)? }).await?, Applied::Moved);
     }
-    Ok(())
+    let around = keys.iter().map(|key| key.as_str().len() + content_type.as_str().len()).sum::<usize>();
+    let each = (limits::GUARDED_BYTES - around) / keys.len();
+    let writes = (0..).zip(&keys).map(|(n, key)| {
+        let value = Value::new(noise(each, 1_000 + n), content_type.clone())?;
+        Ok((key.clone(), Some(value)))
+    });
+    let writes = writes.collect::<Result<Writes, Fault>>()?;
+    let record = world.record(STEP, writes, noise(limits::RECORD_ITEM_BYTES, STEP));
+    let heads = world.store.latest_heads(&keys.iter().cloned().collect()).await?;
+    let before: BTreeMap<Key, Before> = heads.iter().map(|(key, head)| (key.clone(), head.before())).collect();
+    let read = keys.iter().enumerate().filter(|(n, _)| n % 10 != 0);
+    let guards: Guards = read.map(|(_, key)| (key.clone(), world.version(OLD))).collect();
+    let moves = step::moves(&record, &guards, Isolation::Serializable, &before, EXPIRES_AT_SECONDS);
+    let kept = |kept: bool| {
+        let moves = moves.iter().filter(move |(_, keep)| (**keep == Keep::Inline) == kept);
+        moves.map(|(key, _)| before[key].bytes()).collect::<Vec<_>>()
+    };
+    assert!(kept(true).iter().any(|bytes| *bytes > limits::VALUE_BYTES), "room for one of the largest");
+    assert!(kept(true).iter().any(|bytes| *bytes < limits::VALUE_BYTES), "room for a small one");
+    assert!(kept(false).iter().any(|bytes| *bytes > limits::VALUE_BYTES), "no room for all");
+    world.taken(&record, &Terms { guards, moves }).await
 }
 
 /// R-SER-1 under contention: a version has one successor.
@@ -572,11 +575,11 @@ pub async fn ninety_nine_keys_are_validated<S: Store>(world: &World<S>) -> Outco
     Ok(())
 }
 
-/// R-SER-1, R-SER-3: however large they are; what is read is not limited in bytes. Some 19 MB.
-pub async fn the_largest_heads_are_checked_and_validated<S: Store>(world: &World<S>) -> Outcome {
+/// R-SER-6: as many bytes as may be read, in as many keys.
+pub async fn the_most_that_may_be_read_is_checked_and_validated<S: Store>(world: &World<S>) -> Outcome {
     let keys = (0..limits::GUARDED_KEYS).map(|n| world.key(&n.to_string())).collect::<Result<Vec<_>, _>>()?;
-    let entry =
-        Entry { value: Some(Value::new(noise(limits::VALUE_BYTES, 1), ContentType::default())?), ..world.entry(OLD)? };
+    let value = Value::new(noise(limits::GUARDED_BYTES / keys.len(), 1), ContentType::default())?;
+    let entry = Entry { value: Some(value), ..world.entry(OLD)? };
     for keys in keys.chunks(10) {
         try_join_all(keys.iter().map(|key| world.apply(key, &entry))).await?;
     }

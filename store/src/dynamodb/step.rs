@@ -12,7 +12,7 @@ use aft_protocol::isolation::Guards;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 use aft_protocol::version::Version;
-use aws_sdk_dynamodb::error::{BuildError, SdkError};
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
@@ -24,7 +24,7 @@ use super::attribute::{Item, Malformed};
 use super::head_item::{self, If};
 use super::record_item;
 use super::request::Update;
-use super::{DynamoDb, Table};
+use super::{DynamoDb, ReadConsistency, Table};
 use crate::{ErrorKind, Obstacles, Pace, StoreError, Terms};
 
 const WRITE: &str = "TransactWriteItems";
@@ -64,22 +64,39 @@ impl DynamoDb {
         let request = request.client_request_token(token(record.nonce));
         let reasons = match request.send().await {
             Ok(_) => return Ok(Step::Taken),
-            Err(error) => match canceled_write(&error) {
-                Some(reasons) => reasons.to_vec(),
-                None => return Err(self.transactions.failure(WRITE, error)),
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
+                    canceled.cancellation_reasons().to_vec()
+                }
+                Some(TransactWriteItemsError::IdempotentParameterMismatchException(_)) => {
+                    return self.taken_before(record, self.transactions.failure(WRITE, error)).await;
+                }
+                Some(_) | None => return Err(self.transactions.failure(WRITE, error)),
             },
         };
         let mut reasons = reasons.into_iter();
         let of_record = Reason::of(reasons.next(), &self.transactions, WRITE)?;
-        if let Reason::Condition(Some(existing)) = of_record {
-            return Ok(Step::Recorded(existing));
+        match of_record {
+            Reason::Condition(Some(existing)) => return Ok(Step::Recorded(existing)),
+            Reason::Condition(None) => return Err(self.transactions.malformed(WRITE, Malformed::NoItem)),
+            Reason::None | Reason::Contended => {}
         }
         let mut obstacles = self.obstacles(&keys, reasons, WRITE)?;
         obstacles.is_record_contended = matches!(of_record, Reason::Contended);
         if obstacles == Obstacles::default() {
-            return Err(self.transactions.malformed(WRITE, Malformed::NoItem));
+            return Err(no_reason(&self.transactions, WRITE));
         }
         Ok(Step::Refused(obstacles))
+    }
+
+    /// A step with this token has been taken, and DynamoDB takes this one for another. No nonce is ever used for two, so it is
+    /// the same (R-COMMIT-4): its record tells.
+    async fn taken_before(&self, record: &CommitRecord, mismatch: StoreError) -> Result<Step, StoreError> {
+        let key = vec![record_item::key(record.transaction())];
+        match self.get_all(&self.transactions, key, ReadConsistency::Strong).await {
+            Ok(found) => found.into_iter().next().map(Step::Recorded).ok_or(mismatch),
+            Err(error) => Err(error.reclassified(ErrorKind::Unavailable, ErrorKind::Unknown)),
+        }
     }
 
     /// What of this does not hold at one moment.
@@ -93,12 +110,14 @@ impl DynamoDb {
         let gets = gets.map_err(|error| self.data.incomplete(GET, error))?;
         let answer = match self.client().transact_get_items().set_transact_items(Some(gets)).send().await {
             Ok(answer) => answer,
-            Err(error) => match canceled_get(&error) {
-                Some(reasons) => {
+            Err(error) => match error.as_service_error() {
+                Some(TransactGetItemsError::TransactionCanceledException(canceled)) => {
                     let keys: Vec<_> = guards.keys().collect();
-                    return self.obstacles(&keys, reasons.to_vec().into_iter(), GET);
+                    let obstacles = self.obstacles(&keys, canceled.cancellation_reasons().to_vec().into_iter(), GET)?;
+                    let says_why = obstacles != Obstacles::default();
+                    return says_why.then_some(obstacles).ok_or_else(|| no_reason(&self.data, GET));
                 }
-                None => return Err(self.data.failure(GET, error)),
+                Some(_) | None => return Err(self.data.failure(GET, error)),
             },
         };
         let items: Vec<_> = answer.responses.unwrap_or_default().into_iter().map(|answer| answer.item).collect();
@@ -177,6 +196,11 @@ fn token(nonce: Nonce) -> String {
     nonce.to_string()
 }
 
+fn no_reason(table: &Table, operation: &'static str) -> StoreError {
+    let text = format!("{operation} was cancelled, so nothing happened, and {table} did not say why");
+    StoreError::new(ErrorKind::Unavailable, operation, text)
+}
+
 /// Why a step was cancelled, as far as one action goes.
 enum Reason {
     /// Not for this one.
@@ -207,19 +231,5 @@ impl Reason {
             // ItemCollectionSizeLimitExceeded, ValidationError, AccessDenied: it will not be otherwise next time.
             _ => Err(StoreError::new(ErrorKind::Rejected, operation, detail())),
         }
-    }
-}
-
-fn canceled_write<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&[CancellationReason]> {
-    match error.as_service_error()? {
-        TransactWriteItemsError::TransactionCanceledException(canceled) => Some(canceled.cancellation_reasons()),
-        _ => None,
-    }
-}
-
-fn canceled_get<R>(error: &SdkError<TransactGetItemsError, R>) -> Option<&[CancellationReason]> {
-    match error.as_service_error()? {
-        TransactGetItemsError::TransactionCanceledException(canceled) => Some(canceled.cancellation_reasons()),
-        _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod fake;
+mod steps;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{Config, Credentials, DynamoDb, ReadConsistency};
 use crate::ErrorKind::{Malformed, Rejected, Unavailable, Unknown};
-use crate::{ErrorKind, Store, StoreError};
+use crate::{ErrorKind, Store, StoreError, Terms};
 use fake::{Answer, Fake};
 
 fn store(endpoint: &str) -> DynamoDb {
@@ -59,11 +60,12 @@ fn record(response_bytes: usize) -> CommitRecord {
 }
 
 /// How each of the calls fails at that endpoint.
-async fn failures(endpoint: &str) -> [(&'static str, StoreError); 6] {
+async fn failures(endpoint: &str) -> [(&'static str, StoreError); 8] {
     let store = store(endpoint);
     let key = Key::new("k").unwrap();
     let entry = Entry { version: record(0).version, ..Entry::absent() };
     let claim = Claim::until(transaction(), ClaimOwner::new("r-1 sandbox"), 1);
+    let terms = Terms { guards: [(key.clone(), Version::ZERO)].into(), ..Terms::default() };
     [
         ("heads", store.heads(&BTreeSet::from([key.clone()])).await.unwrap_err()),
         ("records", store.records(&BTreeSet::from([transaction()])).await.unwrap_err()),
@@ -71,10 +73,12 @@ async fn failures(endpoint: &str) -> [(&'static str, StoreError); 6] {
         ("apply", store.apply(&key, &entry, Keep::Inline).await.unwrap_err()),
         ("claim", store.claim(&claim, 0).await.unwrap_err()),
         ("release", store.release(&claim).await.unwrap_err()),
+        ("commit_if", store.commit_if(&record(0), &terms).await.unwrap_err()),
+        ("validate", store.validate(&terms.guards).await.unwrap_err()),
     ]
 }
 
-fn check(case: &str, failures: [(&'static str, StoreError); 6], kind: ErrorKind, words: &[&str]) {
+fn check(case: &str, failures: [(&'static str, StoreError); 8], kind: ErrorKind, words: &[&str]) {
     for (call, error) in failures {
         assert_eq!(error.kind(), kind, "{case}: {call}: {error}");
         let text = error.to_string();
@@ -92,7 +96,7 @@ async fn every_answer_has_its_meaning() {
         (Answer::error(400, "ProvisionedThroughputExceededException", ""), Unavailable, ["throttled", "because"]),
         (Answer::error(400, "ThrottlingException", ""), Unavailable, ["throttled", "ThrottlingException"]),
         (Answer::error(400, "RequestLimitExceeded", ""), Unavailable, ["throttled", "because"]),
-        (Answer::error(400, "TransactionConflictException", ""), Unavailable, ["another request", "because"]),
+        (Answer::error(400, "TransactionConflictException", ""), Unavailable, ["another transaction", "because"]),
         (Answer::error(500, "InternalServerError", ""), Unknown, ["store itself failed", "HTTP 500"]),
         (Answer::error(503, "ServiceUnavailable", ""), Unknown, ["store itself failed", "HTTP 503"]),
         (Answer::Reply(502, "<html>".to_owned()), Unknown, ["store itself failed", "HTTP 502"]),
@@ -111,7 +115,7 @@ async fn every_answer_has_its_meaning() {
         let case = format!("{answer:?}");
         let fake = Fake::start(move |_| answer.clone()).await;
         check(&case, failures(&fake.endpoint).await, kind, &words);
-        assert_eq!(fake.requests(), 6, "{case}: no request is repeated");
+        assert_eq!(fake.requests(), 8, "{case}: no request is repeated");
     }
 }
 

@@ -129,7 +129,7 @@ impl Function {
     }
 
     /// Whatever the event asks for. `{transaction}` in a path is the transaction that a reply before named; a request that is
-    /// `within` it says so.
+    /// `within` it says so. `ifNoneMatch` is a header of its own.
     fn ask(&self, event: &Value) -> Result<Option<Value>, Failure> {
         let (mut replies, mut transaction) = (Vec::new(), String::new());
         for request in event["requests"].as_array().into_iter().flatten() {
@@ -138,6 +138,9 @@ impl Function {
             let mut headers = vec![("X-Aft-Token", self.token.as_str())];
             if request["within"] == true {
                 headers.push(("X-Aft-Transaction", &transaction));
+            }
+            if let Some(tag) = request["ifNoneMatch"].as_str() {
+                headers.push(("If-None-Match", tag));
             }
             let reply = call(&self.endpoint, text("method"), &path, &headers, request["body"].to_string().as_bytes())?;
             if reply.status >= 400 {
