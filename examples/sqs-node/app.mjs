@@ -1,6 +1,6 @@
 // An order pipeline behind an SQS queue: every message writes an order, its item's stock and a ledger entry.
 //
-// The stock is read, computed and written. Messages of one item must therefore not be worked on at the same time (AFT does
+// The stock is read, computed and written. Messages of one item must therefore not be worked on at the same time (by default, AFT does
 // not prevent lost updates): a FIFO queue with the item as the message group does that.
 
 import { call, process } from "./aft-batch.mjs";

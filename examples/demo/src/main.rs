@@ -1,4 +1,5 @@
-//! `make demo`: the same transfers, errors, kills and duplicates, once straight to DynamoDB and once under AFT.
+//! `make demo`: the same transfers, errors, kills and duplicates, once straight to DynamoDB and once under AFT; then a counter that
+//! many increment at the same time.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,9 +7,11 @@
 //! | [`world`] | a local Lambda with the function in it, with or without AFT |
 //! | [`run`] | the plan, carried out: callers, auditors, a killer |
 //! | [`verdict`] | what went wrong, counted |
+//! | [`counter`] | lost updates, with each isolation |
 //!
 //! Exits with 0 only if AFT let nothing through **and** the comparison did: otherwise the run has shown nothing.
 
+mod counter;
 mod plan;
 mod run;
 mod verdict;
@@ -21,7 +24,7 @@ use clap::Parser;
 
 use plan::{Plan, Size};
 use verdict::Verdict;
-use world::{Language, Setup};
+use world::{Language, Mode, Setup};
 
 /// The same transfers with and without AFT.
 #[derive(Debug, Parser)]
@@ -54,17 +57,41 @@ async fn main() -> ExitCode {
         }
         None => say("No Python environment is given: only the Rust half runs."),
     }
-    let mut shown = true;
-    for (language, size) in halves {
-        match half(&arguments, language, size).await {
-            Ok(held) => shown &= held,
-            Err(error) => {
-                say(&format!("The demo could not run: {error}"));
-                return ExitCode::from(2);
-            }
+    match all(&arguments, halves).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("The demo could not run: {error}"));
+            ExitCode::from(2)
         }
     }
-    if shown { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether every part has shown what it is for.
+async fn all(arguments: &Arguments, halves: Vec<(Language, Size)>) -> Result<bool, Box<dyn std::error::Error>> {
+    let mut shown = true;
+    for (language, size) in halves {
+        shown &= half(arguments, language, size).await?;
+    }
+    Ok(count(arguments).await? && shown)
+}
+
+/// One counter, in three worlds.
+async fn count(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
+    let (callers, each) = (world::SANDBOXES, counter::INCREMENTS);
+    say(&format!(
+        "\nA counter: {callers} callers at the same time, {each} increments each; the function reads, adds one and writes"
+    ));
+    let setup = Setup { language: Language::Rust, layer: arguments.layer.clone(), verbose: arguments.verbose };
+    let sides = [
+        counter::carry_out(&setup, Mode::WithoutAft).await?,
+        counter::carry_out(&setup, Mode::ReadAtomic).await?,
+        counter::carry_out(&setup, Mode::Serializable).await?,
+    ];
+    counter::table(&sides).iter().for_each(|line| say(line));
+    let (said, shown) = counter::judge(&sides);
+    say(said);
+    Ok(shown)
 }
 
 /// One language: without AFT, then with it. Whether AFT held and the comparison did not.
@@ -73,8 +100,8 @@ async fn half(arguments: &Arguments, language: Language, size: Size) -> Result<b
     let plan = Plan::from_seed(arguments.seed, size);
     say(&format!("\nThe function in {name}: {plan}"));
     let setup = Setup { language, layer: arguments.layer.clone(), verbose: arguments.verbose };
-    let without = run::carry_out(&plan, &setup, false).await?;
-    let with = run::carry_out(&plan, &setup, true).await?;
+    let without = run::carry_out(&plan, &setup, Mode::WithoutAft).await?;
+    let with = run::carry_out(&plan, &setup, Mode::ReadAtomic).await?;
     for line in verdict::table(&without, &with) {
         say(&line);
     }

@@ -1,7 +1,7 @@
 //! The plan, carried out: one caller a customer, auditors that look at random customers meanwhile, and a killer.
 //!
 //! A customer's transfers follow one another: the next starts when the caller knows how the last ended. That is what read
-//! atomic asks of callers that read, compute and write (see the README: it does not prevent lost updates).
+//! atomic asks of callers that read, compute and write (see the README: it does not prevent lost updates; `counter` shows what does).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use transfer::event::{Audit, Event, Statement, Transfer};
 
 use crate::plan::{Duplicate, Order, PLATFORM_TRIES, Plan};
 use crate::verdict::Verdict;
-use crate::world::{SANDBOXES, Setup, World};
+use crate::world::{Mode, SANDBOXES, Setup, World};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -43,8 +43,8 @@ pub struct Fate {
 ///
 /// # Errors
 /// If the world could not be set up, or a final audit fails.
-pub async fn carry_out(plan: &Plan, setup: &Setup, with_aft: bool) -> Result<Verdict, Error> {
-    let world = World::start(setup, with_aft).await?;
+pub async fn carry_out(plan: &Plan, setup: &Setup, mode: Mode) -> Result<Verdict, Error> {
+    let world = World::start(setup, mode).await?;
     let host = &world.host;
     // A function that cannot even start would be tried for a long time.
     final_statement(host, &[]).await.map_err(|error| format!("the function does not answer: {error}"))?;

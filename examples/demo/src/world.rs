@@ -9,6 +9,23 @@ pub const SANDBOXES: u32 = 4;
 
 type Error = Box<dyn std::error::Error>;
 
+/// How the function keeps its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// In DynamoDB, straight.
+    WithoutAft,
+    /// Under AFT, as it is by default.
+    ReadAtomic,
+    /// Under AFT, with `AFT_ISOLATION=serializable`.
+    Serializable,
+}
+
+impl Mode {
+    const fn has_aft(self) -> bool {
+        matches!(self, Self::ReadAtomic | Self::Serializable)
+    }
+}
+
 /// What the function is written in.
 #[derive(Debug, Clone)]
 pub enum Language {
@@ -66,12 +83,17 @@ impl World {
     ///
     /// # Errors
     /// Whatever is missing.
-    pub async fn start(setup: &Setup, with_aft: bool) -> Result<Self, Error> {
+    pub async fn start(setup: &Setup, mode: Mode) -> Result<Self, Error> {
+        let with_aft = mode.has_aft();
         let mut config = HostConfig::new(setup.language.command(with_aft)?)?;
         config.sandboxes = SANDBOXES;
         config.queue_limit = 1_000;
         if with_aft {
-            config.layer = Some(Layer::aft(&LayerBinaries::side_by_side(&std::path::absolute(&setup.layer)?))?);
+            let mut layer = Layer::aft(&LayerBinaries::side_by_side(&std::path::absolute(&setup.layer)?))?;
+            if mode == Mode::Serializable {
+                layer.settings.insert("AFT_ISOLATION".to_owned(), "serializable".to_owned());
+            }
+            config.layer = Some(layer);
         }
         let table = if with_aft { "accounts" } else { "plain-accounts" };
         let tables = Tables { data: table.to_owned(), transactions: format!("{table}-transactions") };
@@ -80,7 +102,7 @@ impl World {
             config.environment.insert("PLAIN_TABLE".to_owned(), table.to_owned());
         }
         // Where the function counts its attempts.
-        let directory = std::env::temp_dir().join(format!("aft-demo-{}-{with_aft}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("aft-demo-{}-{mode:?}", std::process::id()));
         std::fs::create_dir_all(&directory)?;
         config.environment.insert("TMPDIR".to_owned(), directory.display().to_string());
         if setup.verbose {

@@ -166,10 +166,8 @@ impl Conductor {
 
     /// Another transaction has changed what this attempt has read; `why` names keys and versions.
     fn conflicted(&mut self, open: &mut Open, why: &str) -> Event {
-        let (transaction, attempt) = (open.transaction, open.attempt);
-        tracing::info!(%transaction, %attempt, "conflict: {why}");
         open.conflicts += 1;
-        let verdict = self.verdict(open, Cause::Conflict);
+        let verdict = self.verdict(open, Cause::Conflict, &format!("{}: {why}", Cause::Conflict));
         if let Verdict::Enough(reason) = &verdict {
             open.fault = Some(Fault { kind: "Aft.Conflict", message: report::conflict(open, why, reason) });
         }
@@ -220,10 +218,11 @@ impl Conductor {
     }
 
     fn decide(&self, open: &mut Open, cause: Cause) -> Decision {
-        self.verdict(open, cause).decision()
+        self.verdict(open, cause, &cause.to_string()).decision()
     }
 
-    fn verdict(&self, open: &mut Open, cause: Cause) -> Verdict {
+    /// What follows the attempt that failed by this cause, which is `told` in the log.
+    fn verdict(&self, open: &mut Open, cause: Cause, told: &str) -> Verdict {
         let limit = self.policy.attempt_limit;
         let failed = Failed {
             transaction: open.transaction,
@@ -244,10 +243,10 @@ impl Conductor {
         match &verdict {
             Verdict::Again(pause) => {
                 open.pause = *pause;
-                tracing::info!(%transaction, %attempt, "{cause}; the handler runs again after {pause:?} ({left} ms are left)");
+                tracing::info!(%transaction, %attempt, "{told}; the handler runs again after {pause:?} ({left} ms are left)");
             }
             Verdict::Enough(reason) => {
-                tracing::info!(%transaction, %attempt, "{cause}; no other attempt follows: {reason} ({left} ms are left)");
+                tracing::info!(%transaction, %attempt, "{told}; no other attempt follows: {reason} ({left} ms are left)");
             }
         }
         verdict
