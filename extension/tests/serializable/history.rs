@@ -73,6 +73,11 @@ impl Attempted {
         self.outcome == Outcome::Committed && self.writes.is_empty()
     }
 
+    /// Whether it may be older than its beginning: a single key needs no proof (R-SER-3).
+    fn may_be_old(&self) -> bool {
+        self.writes.is_empty() && self.reads.len() < 2
+    }
+
     /// As a committed transaction, as far as keys of this kind go.
     pub fn node(&self, record: Option<&CommitRecord>, counts: impl Fn(&Key) -> bool) -> Node {
         let reads = self.reads.iter().filter(|(key, _)| counts(key));
@@ -83,7 +88,7 @@ impl Attempted {
             reads: reads.map(|(key, version)| (key.clone(), *version)).collect(),
             version: record.map(|record| record.version),
             writes: self.writes.iter().filter(|key| counts(key)).cloned().collect(),
-            may_be_old: self.writes.is_empty() && self.reads.len() < 2,
+            may_be_old: self.may_be_old(),
         }
     }
 }
@@ -138,7 +143,7 @@ impl History {
                 "attempt": attempted.number,
                 "outcome": outcome,
                 "isolation": attempted.isolation.as_str(),
-                "began": attempted.began,
+                "began": if committed && attempted.may_be_old() { 0 } else { attempted.began },
                 "ended": ended,
                 "reads": reads.collect::<Vec<_>>(),
                 "writes": attempted.writes.iter().map(Key::as_str).collect::<Vec<_>>(),
