@@ -51,8 +51,6 @@ pub struct Attempted {
     pub answered: Option<u64>,
     pub outcome: Outcome,
     pub reads: BTreeMap<Key, Version>,
-    /// Whether a read was allowed to be stale.
-    pub is_stale: bool,
     pub writes: BTreeSet<Key>,
     /// Those that were written on condition of what was read.
     pub guarded: BTreeSet<Key>,
@@ -90,11 +88,6 @@ impl Attempted {
             writes: self.writes.iter().filter(|key| counts(key)).cloned().collect(),
             may_be_old: self.may_be_old(),
         }
-    }
-
-    /// Who read a single key and wrote nothing is as new as that read, which may have been of something older (R-SER-3).
-    fn may_be_old(&self) -> bool {
-        self.writes.is_empty() && self.reads.len() < 2
     }
 }
 

@@ -207,11 +207,10 @@ fn mix_of(seed: u64) -> Mix {
     if seed.is_multiple_of(2) { Mix::All } else { Mix::Both }
 }
 
-/// Runs one history if that was asked for, or so many, on all cores. Prints what they came to.
-fn histories<G: Ground>(many: u64) {
+/// Runs one history if that was asked for, or so many, on all cores. Says what they came to.
+fn histories<G: Ground>(many: u64) -> String {
     if let Some(seed) = given("HISTORY") {
-        history::<G>(seed, mix_of(seed));
-        return;
+        return format!("{:?}", history::<G>(seed, mix_of(seed)).1);
     }
     let next = AtomicU64::new(1);
     let cores = thread::available_parallelism().unwrap().get();
@@ -235,17 +234,17 @@ fn histories<G: Ground>(many: u64) {
     });
     // What is checked must have happened.
     assert!(many < 20 || (sum.conflicts > 0 && sum.audits > 0 && sum.longest > 1), "{sum:?}");
-    println!("{many} histories: {sum:?}");
+    format!("{many} histories: {sum:?}")
 }
 
 #[test]
 fn serializable_histories_are_serializable() {
-    histories::<Memory>(given("HISTORIES").unwrap_or(HISTORIES));
+    println!("{}", histories::<Memory>(given("HISTORIES").unwrap_or(HISTORIES)));
 }
 
 #[test]
 fn serializable_histories_over_dynamodb_are_serializable() {
-    histories::<Simulated>(given("DYNAMODB_HISTORIES").unwrap_or(DYNAMODB_HISTORIES));
+    println!("{}", histories::<Simulated>(given("DYNAMODB_HISTORIES").unwrap_or(DYNAMODB_HISTORIES)));
 }
 
 #[test]

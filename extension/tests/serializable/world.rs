@@ -61,7 +61,6 @@ struct Work {
     isolation: Isolation,
     began: u64,
     reads: BTreeMap<Key, aft_protocol::version::Version>,
-    is_stale: bool,
     writes: BTreeSet<Key>,
     guarded: BTreeSet<Key>,
     sum: Option<i64>,
@@ -349,7 +348,6 @@ impl<G: Ground> World<G> {
         keys: BTreeSet<Key>,
     ) -> Result<BTreeMap<Key, Seen>, SessionError> {
         let max_age_seconds = if self.chance.one_in(4) { 5 } else { 0 };
-        work.is_stale |= max_age_seconds > 0;
         let freshness = Freshness { max_age_seconds, no_store: false };
         let answers = sandbox.session.read_with(named, keys, freshness).await?;
         let seen: BTreeMap<_, _> = answers.into_iter().map(|(key, answer)| (key, answer.seen)).collect();
@@ -390,7 +388,7 @@ impl<G: Ground> World<G> {
 impl Work {
     fn new(isolation: Isolation, began: u64) -> Self {
         let (reads, writes) = (BTreeMap::new(), BTreeSet::new());
-        Self { isolation, began, reads, is_stale: false, writes, guarded: BTreeSet::new(), sum: None }
+        Self { isolation, began, reads, writes, guarded: BTreeSet::new(), sum: None }
     }
 }
 
@@ -415,7 +413,7 @@ impl<'w, G: Ground> Noted<'w, G> {
             answered: None,
             outcome: Outcome::Unknown,
             reads: BTreeMap::new(),
-            is_stale: false,
+
             writes: BTreeSet::new(),
             guarded: BTreeSet::new(),
             response: response.to_owned(),
@@ -428,7 +426,6 @@ impl<'w, G: Ground> Noted<'w, G> {
         self.attempted.isolation = work.isolation;
         self.attempted.began = work.began;
         self.attempted.reads.clone_from(&work.reads);
-        self.attempted.is_stale = work.is_stale;
         self.attempted.writes.clone_from(&work.writes);
         self.attempted.guarded.clone_from(&work.guarded);
         self.attempted.sum = work.sum;
