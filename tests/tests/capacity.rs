@@ -1,5 +1,6 @@
 //! What transactions cost, as the engine counts it: capacity units against the formula of `docs/protocol.md`, and sequential
-//! round trips. The session is the production code, over the production store, in front of AWS's DynamoDB Local.
+//! round trips. The session is the production code, over the production store, in front of AWS's DynamoDB Local; where a commit is
+//! one step, in front of the embedded engine.
 
 #![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aft_extension::session::{Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Named, Session};
+use aft_cli::embedded::{Embedded, Storage};
+use aft_extension::session::{Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Named, Precondition, Session};
 use aft_extension::sources::Sources;
 use aft_protocol::head::OLDER;
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
@@ -47,7 +49,19 @@ struct World {
 
 impl World {
     async fn new(tables: &str, ack: Ack, write_look_up: bool) -> Self {
-        let proxy = StoreProxy::start(&DynamoDbLocal::shared().await.endpoint()).await;
+        let engine = DynamoDbLocal::shared().await.endpoint();
+        Self::at(&engine, tables, Isolation::ReadAtomic, ack, write_look_up).await
+    }
+
+    /// In front of the embedded engine. DynamoDB Local counts one action of each table in a transaction and passes over the
+    /// others; this one counts what was captured from DynamoDB itself.
+    async fn embedded(isolation: Isolation) -> (Self, Embedded) {
+        let engine = Embedded::start(Storage::Memory).await.unwrap();
+        (Self::at(&engine.endpoint(), "embedded", isolation, Ack::Visible, false).await, engine)
+    }
+
+    async fn at(engine: &str, tables: &str, isolation: Isolation, ack: Ack, write_look_up: bool) -> Self {
+        let proxy = StoreProxy::start(engine).await;
         let config = store::config(&proxy.endpoint(), &format!("{tables}-data"), &format!("{tables}-transactions"));
         let store = store::patient(&config);
         store.create_tables().await.unwrap();
@@ -59,7 +73,7 @@ impl World {
             reads_strongly: true,
             write_look_up,
             cache_bytes: 0,
-            isolation: Isolation::ReadAtomic,
+            isolation,
             refuse_in_progress: false,
         };
         let now = Arc::new(AtomicU64::new(4_000_000_000));
@@ -100,7 +114,7 @@ impl World {
     }
 
     fn write(&self, transaction: TransactionId, keys: &BTreeSet<Key>, bytes: usize) {
-        let value = Value::new(vec![b'v'; bytes], ContentType::new(CONTENT_TYPE).unwrap()).unwrap();
+        let value = value(bytes);
         let writes: Writes = keys.iter().map(|key| (key.clone(), Some(value.clone()))).collect();
         self.session.write(named(transaction), writes).unwrap();
     }
@@ -116,6 +130,21 @@ impl World {
         tokio::spawn(async move { session.commit(transaction, AttemptNumber::FIRST, response).await.unwrap() })
     }
 
+    /// A transaction that reads the first and writes the second: what its commit cost.
+    async fn reading(&self, read: &BTreeSet<Key>, written: &BTreeSet<Key>, bytes: usize) -> Cost {
+        let transaction = self.begin().await;
+        self.read(transaction, read).await;
+        self.write(transaction, written, bytes);
+        self.forget();
+        self.finish(transaction).await
+    }
+
+    async fn finish(&self, transaction: TransactionId) -> Cost {
+        assert_eq!(self.commit(transaction).await.unwrap(), CommitResult::Committed);
+        self.session.applied().await;
+        Cost::of(&self.proxy.consumed())
+    }
+
     /// A transaction that writes these keys, after reading them if it is to: what it cost.
     async fn transaction(&self, keys: &BTreeSet<Key>, bytes: usize, reads: bool) -> Cost {
         let transaction = self.begin().await;
@@ -123,10 +152,12 @@ impl World {
             self.read(transaction, keys).await;
         }
         self.write(transaction, keys, bytes);
-        assert_eq!(self.commit(transaction).await.unwrap(), CommitResult::Committed);
-        self.session.applied().await;
-        Cost::of(&self.proxy.consumed())
+        self.finish(transaction).await
     }
+}
+
+fn value(bytes: usize) -> Value {
+    Value::new(vec![b'v'; bytes], ContentType::new(CONTENT_TYPE).unwrap()).unwrap()
 }
 
 fn named(transaction: TransactionId) -> Named {
@@ -150,6 +181,9 @@ struct Cost {
     read_requests: usize,
     /// Requests for records that a read needed.
     consulted: usize,
+    /// The keys of each step, and its units.
+    steps: Vec<(usize, f64)>,
+    validations: Vec<(usize, f64)>,
 }
 
 impl Cost {
@@ -172,6 +206,8 @@ impl Cost {
                     cost.read_requests += 1;
                 }
                 (StoreRequest::Records, Some(_)) => cost.consulted += 1,
+                (StoreRequest::Step(keys), Some(units)) => cost.steps.push((*keys, *units)),
+                (StoreRequest::Validation(keys), Some(units)) => cost.validations.push((*keys, *units)),
                 (StoreRequest::Records | StoreRequest::Other, _) | (_, None) => panic!("{request:?} {units:?}"),
             }
         }
@@ -248,6 +284,87 @@ async fn a_transaction_costs_what_the_formula_says() {
             let largest = count as f64 * (head + inline).div_ceil(4_096) as f64;
             assert!((per_read..=largest).contains(&warm_and_read.reads), "{case}: {per_read} {warm_and_read:?}");
         }
+    }
+}
+
+/// What a step costs: twice what the same writes cost alone, and as much for each key that is only checked; and a validation, two
+/// read units for each 4 KB.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serializable_transaction_costs_twice_what_the_formula_says() {
+    let (world, _engine) = World::embedded(Isolation::Serializable).await;
+    for (bytes, written, checked) in
+        [(102, 1, 0), (102, 5, 5), (410, 10, 1), (1_024, 25, 25), (4_096, 5, 3), (40_960, 3, 4)]
+    {
+        let case = format!("{written} of {bytes} bytes written, {checked} checked");
+        let written = keys(&format!("written/{bytes}/{written}/{checked}"), written);
+        let checked = keys(&format!("checked/{bytes}/{checked}"), checked);
+        for _ in 0..=OLDER + 1 {
+            // From here on the history is full.
+            world.transaction(&written, bytes, false).await;
+            for key in &checked {
+                world.transaction(&BTreeSet::from([key.clone()]), bytes, false).await;
+            }
+        }
+        let head = |key_bytes: usize, count: usize| {
+            let bare = HEAD_BYTES + key_bytes + bytes + CONTENT_TYPE.len();
+            bare + list(key_bytes, count, bare)
+        };
+        let key_bytes = written.first().unwrap().as_str().len();
+        let heads = written.len() as f64 * units(head(key_bytes, written.len()));
+        let each_checked = checked.first().map_or(0, |key| head(key.as_str().len(), 1));
+        let checks = checked.len() as f64 * units(each_checked);
+        let record = written.len() * (key_bytes + bytes + CONTENT_TYPE.len() + WRITE_BYTES) + RESPONSE_BYTES;
+        let least = 2.0 * (heads + checks + units(record));
+        let most = 2.0 * (heads + checks + units(record + RECORD_BYTES));
+
+        let both: BTreeSet<_> = written.union(&checked).cloned().collect();
+        let unread = world.reading(&checked, &written, bytes).await;
+        let read = world.reading(&both, &written, bytes).await;
+        for (which, cost) in [("unread", unread), ("read", read)] {
+            let [(keys, units)] = cost.steps.as_slice() else { panic!("{case}, {which}: {cost:?}") };
+            assert_eq!(*keys, both.len(), "{case}, {which}");
+            assert!((least..=most).contains(units), "{case}, {which}: {units}, not {least} to {most}");
+            let rest = Cost { steps: Vec::new(), ..cost };
+            assert_eq!(rest, Cost::default(), "{case}, {which}: one request in all");
+        }
+
+        let only = world.reading(&both, &BTreeSet::new(), bytes).await;
+        let per_4_kb = |bytes: usize| 2.0 * bytes.div_ceil(4_096) as f64;
+        let validation = written.len() as f64 * per_4_kb(head(key_bytes, written.len()))
+            + checked.len() as f64 * per_4_kb(each_checked);
+        // Of a single key there is nothing to prove.
+        let validations = if both.len() > 1 { vec![(both.len(), validation)] } else { Vec::new() };
+        assert_eq!(only, Cost { validations, ..Cost::default() }, "{case}");
+    }
+}
+
+/// R-SER-5: the record and the key under a condition cost twice, all other heads once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_doubles_the_record_and_its_own_head() {
+    let (world, _engine) = World::embedded(Isolation::ReadAtomic).await;
+    for (bytes, count) in [(102, 1), (102, 10), (4_096, 5)] {
+        let case = format!("{count} keys of {bytes} bytes");
+        let keys = keys(&format!("{bytes}/{count}"), count);
+        for _ in 0..=OLDER + 1 {
+            world.transaction(&keys, bytes, false).await;
+        }
+        let (guarded, key_bytes) = (keys.first().unwrap(), keys.first().unwrap().as_str().len());
+        let transaction = world.begin().await;
+        world.write(transaction, &keys.iter().filter(|key| *key != guarded).cloned().collect(), bytes);
+        let written = (guarded.clone(), Some(value(bytes)));
+        world.session.write_if(named(transaction), written.0, written.1, Precondition::Exists).await.unwrap();
+        world.forget();
+        let cost = world.finish(transaction).await;
+
+        let bare = HEAD_BYTES + key_bytes + bytes + CONTENT_TYPE.len();
+        let head = units(bare + list(key_bytes, count, bare));
+        let record = count * (key_bytes + bytes + CONTENT_TYPE.len() + WRITE_BYTES) + RESPONSE_BYTES;
+        let [(1, step)] = cost.steps.as_slice() else { panic!("{case}: {cost:?}") };
+        let (least, most) = (2.0 * (head + units(record)), 2.0 * (head + units(record + RECORD_BYTES)));
+        assert!((least..=most).contains(step), "{case}: {step}, not {least} to {most}");
+        let others = (count - 1) as f64 * head;
+        let rest = Cost { heads: others, moves: count - 1, ..Cost::default() };
+        assert_eq!(Cost { steps: Vec::new(), ..cost }, rest, "{case}");
     }
 }
 

@@ -20,7 +20,7 @@ use fastrand::Rng;
 use libtest_mimic::{Arguments, Trial};
 
 /// Of `tests/histories`, those that every checker accepts.
-const GOOD: [&str; 3] = ["good", "good-mixed", "good-unknown"];
+const GOOD: [&str; 4] = ["good", "good-mixed", "good-old", "good-unknown"];
 
 /// Those that are not serializable, with those that are to blame: one of them at least is named, and the bystander never.
 const BAD: [(&str, &[&str]); 12] = [

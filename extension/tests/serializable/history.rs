@@ -73,6 +73,11 @@ impl Attempted {
         self.outcome == Outcome::Committed && self.writes.is_empty()
     }
 
+    /// Whether it may be older than its beginning: a single key needs no proof (R-SER-3).
+    fn may_be_old(&self) -> bool {
+        self.writes.is_empty() && self.reads.len() < 2
+    }
+
     /// As a committed transaction, as far as keys of this kind go.
     pub fn node(&self, record: Option<&CommitRecord>, counts: impl Fn(&Key) -> bool) -> Node {
         let reads = self.reads.iter().filter(|(key, _)| counts(key));
@@ -139,12 +144,11 @@ impl History {
             let reads = attempted.reads.iter().map(|(key, at)| json!({"key": key.as_str(), "version": version(*at)}));
             let line = json!({
                 "process": attempted.process,
-                // What left no record may be run again by a duplicate, and is answered again: each time it is another one.
-                "transaction": if record.is_none() && committed { attempted.response.clone() } else { attempted.transaction.to_string() },
+                "transaction": attempted.transaction.to_string(),
                 "attempt": attempted.number,
                 "outcome": outcome,
                 "isolation": attempted.isolation.as_str(),
-                "began": if attempted.may_be_old() { 0 } else { attempted.began },
+                "began": if committed && attempted.may_be_old() { 0 } else { attempted.began },
                 "ended": ended,
                 "reads": reads.collect::<Vec<_>>(),
                 "writes": attempted.writes.iter().map(Key::as_str).collect::<Vec<_>>(),

@@ -75,9 +75,9 @@ impl<G: Ground> World<G> {
         let audits = self.check_audits(&records);
         if let Some(folder) = std::env::var_os("HISTORIES_OUT") {
             std::fs::create_dir_all(&folder).unwrap();
-            let (ground, mix) = (std::any::type_name::<G>(), self.mix);
-            let ground = ground.rsplit("::").next().unwrap();
-            history.write(&Path::new(&folder).join(format!("{ground}-{mix:?}-{}.jsonl", self.seed)), &records);
+            let ground = std::any::type_name::<G>().rsplit("::").next().unwrap_or_default();
+            let name = format!("{ground}-{:?}-{}.jsonl", self.mix, self.seed);
+            history.write(&Path::new(&folder).join(name), &records);
         }
         Sum {
             attempts: history.attempts.len(),

@@ -106,7 +106,7 @@ func load(path string) ([]operation, error) {
 
 func (a attempt) operations() ([]operation, error) {
 	whole := operation{
-		name: fmt.Sprintf("%s#%d", a.Transaction, a.Attempt), process: a.Process, began: a.Began, ended: a.Ended,
+		name: fmt.Sprintf("%s#%d@%d", a.Transaction, a.Attempt, a.Process), process: a.Process, began: a.Began, ended: a.Ended,
 		certain: true, reads: a.Reads, writes: a.Writes,
 	}
 	if a.Version != nil {

@@ -39,7 +39,7 @@ pub enum Verdict {
     Rejected {
         /// In the checker's words.
         reason: String,
-        /// `transaction#attempt` of those that it blames, sorted.
+        /// `transaction#attempt@process` of those that it blames, sorted.
         transactions: Vec<String>,
     },
     /// The checker gave up. That is a failure, too.

@@ -134,25 +134,37 @@ async fn a_step_asks_for_all_of_it_at_once() {
     assert_eq!(expected.map(|(_, name, ..)| name), KEYS);
 }
 
-/// A validation asks for keys and versions alone.
+/// A validation asks for keys and versions alone; what is there although it was read as absent has changed, and the other way
+/// round.
 #[tokio::test]
-async fn a_validation_asks_for_versions_only() {
-    let fake = Fake::start(|request| {
-        let body: Value = serde_json::from_str(&request.body).unwrap();
-        let gets = body["TransactItems"].as_array().unwrap();
-        assert_eq!(request.operation, "TransactGetItems");
-        assert!(
-            gets.iter().all(|get| get["Get"]["ProjectionExpression"] == "k, t" && get["Get"]["TableName"] == "orders")
-        );
-        let there = |get: &Value| match get["Get"]["Key"]["k"]["S"].as_str().unwrap() {
-            "unborn" | "born" => json!({}),
-            name => json!({"Item": {"k": {"S": name}, "t": {"S": READ}}}),
+async fn a_validation_asks_for_versions_and_compares_them_all() {
+    let holds = [("born", None), ("checked", Some(READ)), ("moved", Some(READ)), ("unborn", None)];
+    let mut cases = vec![(holds, changed([]))];
+    for (at, found) in [(0, Some(FOUND)), (1, None), (2, Some(FOUND)), (3, Some(READ))] {
+        let mut there = holds;
+        there[at].1 = found;
+        cases.push((there, changed([(there[at].0, found.map_or(Version::ZERO, version))])));
+    }
+    for (there, changed) in cases {
+        let fake = Fake::start(move |request| {
+            let body: Value = serde_json::from_str(&request.body).unwrap();
+            let gets = body["TransactItems"].as_array().unwrap().iter().map(|get| &get["Get"]);
+            assert_eq!(request.operation, "TransactGetItems");
+            assert!(gets.clone().all(|get| get["ProjectionExpression"] == "k, t" && get["TableName"] == "orders"));
+            assert!(gets.map(|get| get["Key"]["k"]["S"].as_str().unwrap()).eq(there.map(|(name, _)| name)));
+            let item = |(name, version): (&str, Option<&str>)| match version {
+                Some(version) => json!({"Item": {"k": {"S": name}, "t": {"S": version}}}),
+                None => json!({}),
+            };
+            Answer::Reply(200, json!({"Responses": there.map(item)}).to_string())
+        })
+        .await;
+        let expected = match changed.is_empty() {
+            true => Validated::Holds,
+            false => Validated::Refused(Obstacles { changed, ..Obstacles::default() }),
         };
-        let answer = json!({"Responses": gets.iter().map(there).collect::<Vec<_>>()});
-        Answer::Reply(200, answer.to_string())
-    })
-    .await;
-    assert_eq!(store(&fake.endpoint).validate(&step().1.guards).await.unwrap(), Validated::Holds);
+        assert_eq!(store(&fake.endpoint).validate(&step().1.guards).await.unwrap(), expected);
+    }
 }
 
 /// R-SER-4: what stands in the way, by key; nothing was written.
