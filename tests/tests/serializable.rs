@@ -249,6 +249,54 @@ async fn what_was_only_read_has_not_changed_when_it_commits() {
     assert!(both > 0, "no two payments met each other: this run has shown nothing");
 }
 
+/// An invocation that changes what it has read by a transaction of its own: in the first attempt only, because that transaction
+/// commits once. So the first attempt meets a conflict, every time, and the second does not.
+fn overtaken(reads_on: bool) -> Value {
+    let request = |method: &str, path: &str, body: &str| json!({ "method": method, "path": path, "body": body });
+    let within = |method: &str, path: &str, body: &str| json!({ "method": method, "path": path, "body": body, "headers": { "X-Aft-Transaction": "{1}" } });
+    let mut requests = vec![
+        request("GET", "/v1/kv/x", ""),
+        request("POST", "/v1/transactions", &json!({ "key": format!("overtakes-{reads_on}") }).to_string()),
+        within("PUT", "/v1/kv/x", "changed"),
+        within("PUT", "/v1/kv/z", "changed"),
+        within("POST", "/v1/transactions/{1}:commit", "done"),
+        request("PUT", "/v1/kv/y", "computed from x"),
+    ];
+    if reads_on {
+        requests.push(json!({ "method": "GET", "path": "/v1/kv/z", "must": true }));
+    }
+    json!({ "do": "raw", "requests": requests })
+}
+
+/// Whether the commit finds out or a read before it, which the handler fails by: it is a conflict, and no failed attempt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_overtaken_runs_again_and_is_told_apart_from_what_failed() {
+    for reads_on in [false, true] {
+        let once = [SERIALIZABLE[0], ("AFT_MAX_ATTEMPTS", "1")];
+        let world = Contended::start(FUNCTION, 1, &once).await;
+        let replies = world.succeed(&overtaken(reads_on)).await;
+        assert_eq!([&replies[0]["status"], &replies[1]["status"]], [200, 200], "this is the second attempt: {replies}");
+        let attempts = world.attempts(1);
+        assert_eq!((attempts.at(1_000), attempts.conflicts, attempts.others), (2, 1, 0));
+        assert_eq!(world.value("y").await.unwrap(), "computed from x");
+        world.stop().await;
+
+        let never = [SERIALIZABLE[0], ("AFT_MAX_CONFLICTS", "0")];
+        let world = Contended::start(FUNCTION, 1, &never).await;
+        let result = world.invoke(None, &overtaken(reads_on)).await;
+        let document: Value = serde_json::from_slice(&result.payload).unwrap();
+        assert_eq!(document["errorType"], "Aft.Conflict", "{document}");
+        let message = document["errorMessage"].as_str().unwrap();
+        let key = if reads_on { "\"z\"" } else { "\"x\" was absent when it was read and is at " };
+        for part in [key, "nothing was written", "Attempts: 1, of them 1 ended by a conflict", "AFT_MAX_CONFLICTS"] {
+            assert!(message.contains(part), "{part:?} in {message}");
+        }
+        assert_eq!(message.contains("what must succeed did not: 409"), reads_on, "{message}");
+        assert_eq!(world.value("y").await, None);
+        world.stop().await;
+    }
+}
+
 /// A transaction that says its own isolation, in a function of the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_explicit_transaction_is_serializable_if_it_says_so() {

@@ -2,7 +2,8 @@
 //!
 //! * `{"do": "guarded-count", "counter": ...}`: the same count with `If-Match`, for read-atomic isolation;
 //! * `{"do": "raw", "requests": [...]}`: any requests to the local endpoint, one after the other, with their statuses. `{0}` in a path,
-//!   a header or a body is the transaction that the first reply named, `{0.etag}` its `ETag`.
+//!   a header or a body is the transaction that the first reply named, `{0.etag}` its `ETag`. What `must` succeed and does not is the
+//!   handler's own error.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -64,6 +65,9 @@ impl Endpoint {
             let status = reply.status().as_u16();
             let body: Value = serde_json::from_slice(&reply.bytes().await?).unwrap_or_default();
             let transaction = body["transaction"].as_str().unwrap_or_default().to_owned();
+            if request["must"] == true && status >= 400 {
+                return Err(format!("what must succeed did not: {status} {body}").into());
+            }
             replies.push(json!({ "status": status, "body": body }));
             names.push([transaction, etag]);
         }
