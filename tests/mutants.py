@@ -189,7 +189,7 @@ MUTANTS = [
     ("R-COMMIT-2", "DynamoDB: obstacles hide an existing record", "store/src/dynamodb/step.rs",
      "Reason::Condition(Some(existing)) => return Ok(Step::Recorded(existing)),", "Reason::Condition(Some(_)) => {}"),
     ("R-SER-4", "DynamoDB: what is under way has changed", "store/src/dynamodb/step.rs",
-     '"TransactionConflict" => Ok(Self::Contended),', '"TransactionConflict" => Ok(Self::Condition(None)),'),
+     '"TransactionConflict" => Ok(Self::Contended),', '"TransactionConflict" => Ok(if true { Self::Condition(None) } else { Self::Contended }),'),
     ("R-SER-4", "DynamoDB: a step that may be under way did not happen", "store/src/dynamodb/error.rs",
      '"RequestTimeout" | "RequestTimeoutException" | "TransactionInProgressException") => Self::TimedOut,',
      '"RequestTimeout" | "RequestTimeoutException") => Self::TimedOut,'),

@@ -100,10 +100,12 @@ async fn a_step_asks_for_all_of_it_at_once() {
         Answer::empty()
     })
     .await;
-    let (record, terms) = step();
+    let (record, mut terms) = step();
+    assert_eq!(store(&fake.endpoint).commit_if(&record, &terms).await.unwrap(), Stepped::Now);
+    terms.moves.values_mut().for_each(|keep| *keep = Keep::Inline);
     assert_eq!(store(&fake.endpoint).commit_if(&record, &terms).await.unwrap(), Stepped::Now);
     let sent = sent.lock().unwrap().clone();
-    let [(operation, body)] = sent.as_slice() else { panic!("{sent:?}") };
+    let [(operation, body), (_, inline)] = sent.as_slice() else { panic!("{sent:?}") };
     assert_eq!(operation, "TransactWriteItems");
     let token = body["ClientRequestToken"].as_str().unwrap();
     assert_eq!(token, record.nonce.to_string());
@@ -132,6 +134,9 @@ async fn a_step_asks_for_all_of_it_at_once() {
     ];
     assert_eq!(conditions.collect::<Vec<_>>(), expected);
     assert_eq!(expected.map(|(_, name, ..)| name), KEYS);
+    let conditions = [1, 2, 3].map(|at| inline["TransactItems"][at]["Update"]["ConditionExpression"].as_str());
+    let expected = ["attribute_not_exists(k) OR t < :t", "attribute_not_exists(k)", "t = :read AND t < :t"];
+    assert_eq!(conditions, expected.map(Some));
 }
 
 /// A validation asks for keys and versions alone; what is there although it was read as absent has changed, and the other way
