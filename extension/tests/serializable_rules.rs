@@ -378,7 +378,7 @@ async fn r_ser_5_a_condition_holds_at_the_commit_for_the_named_key_only() {
         } else {
             conflict(&result);
         }
-        let stepped = one.calls().into_iter().filter(is_step).next_back().unwrap();
+        let stepped = one.calls().into_iter().rfind(is_step).unwrap();
         assert!(matches!(stepped, Call::CommitIf(_, keys) if keys == BTreeSet::from([k("stock")])));
     }
     assert_eq!((stored(&store, "stock"), stored(&store, "views")), (Some("6".into()), Some("8".into())));

@@ -66,6 +66,8 @@ pub struct Intent {
     pub writes: Writes,
     /// What it insists on (R-SER-1, R-SER-5).
     pub guards: Guards,
+    /// What is there of the keys that it insists on and does not write, in bytes.
+    pub checked_bytes: usize,
     /// Whether all heads move in one step with the record.
     pub isolation: Isolation,
 }
@@ -377,7 +379,8 @@ impl Attempt {
             Phase::Open | Phase::Discarded => {
                 self.phase = Phase::Committing;
                 let isolation = self.isolation;
-                Ok(Intent { guards: self.guards(), writes: std::mem::take(&mut self.writes), isolation })
+                let (guards, checked_bytes) = (self.guards(), self.step.checked_bytes(&self.writes));
+                Ok(Intent { guards, checked_bytes, writes: std::mem::take(&mut self.writes), isolation })
             }
             phase @ (Phase::Doomed | Phase::Committing | Phase::Closed) => Err(Refusal::NotOpen(phase)),
         }

@@ -8,7 +8,7 @@ use crate::head::{Before, Keep};
 use crate::isolation::{Guards, Isolation};
 use crate::key::Key;
 use crate::limits;
-use crate::record::CommitRecord;
+use crate::record::{CommitRecord, Writes};
 
 /// The keys that an attempt's commit must check or move in one step, and how large they are: of each the larger one of what
 /// is there, as far as it was read, and what is written. DynamoDB says that "the aggregate size of the items" is limited, and
@@ -75,6 +75,13 @@ impl Step {
         Ok(())
     }
 
+    /// What is there of the keys that these writes leave alone, in bytes.
+    #[must_use]
+    pub fn checked_bytes(&self, writes: &Writes) -> usize {
+        let checked = self.parts.iter().filter(|(key, _)| !writes.contains_key(*key));
+        checked.map(|(_, part)| part.read).sum()
+    }
+
     /// Adds a write that was found to fit.
     pub fn write(&mut self, key: &Key, written: usize) {
         let part = self.parts.get(key).copied().unwrap_or_default();
@@ -100,17 +107,18 @@ fn fits(bytes: usize) -> Result<(), Refusal> {
 /// The heads that move in one step with the record: all that a serializable transaction writes, and otherwise those that are
 /// guarded. Each keeps the version before it as [`Entry::keep`](crate::head::Entry::keep) says, as long as the whole step stays
 /// within what DynamoDB takes. Where it would not, that version is left to its record, even if that may be gone: a reader who
-/// needs it meets a conflict then, and never a wrong answer.
+/// needs it meets a conflict then, and never a wrong answer. The keys that are only checked take `checked_bytes` of the step.
 #[must_use]
 pub fn moves(
     record: &CommitRecord,
     guards: &Guards,
+    checked_bytes: usize,
     isolation: Isolation,
     before: &BTreeMap<Key, Before>,
     now_seconds: u64,
 ) -> BTreeMap<Key, Keep> {
     let mut moves = BTreeMap::new();
-    let mut bytes = limits::ITEM_BYTES;
+    let mut bytes = limits::ITEM_BYTES + checked_bytes;
     for (key, entry) in record.head_entries() {
         if isolation.is_serializable() || guards.contains_key(key) {
             bytes += entry.head_bytes(key);
@@ -126,4 +134,70 @@ pub fn moves(
         }
     }
     moves
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+
+    use super::moves;
+    use crate::head::{Cowritten, Entry, Head, Keep, Move};
+    use crate::id::{Fingerprint, Nonce, SandboxId, TransactionId};
+    use crate::isolation::{Guards, Isolation};
+    use crate::key::Key;
+    use crate::limits;
+    use crate::record::{CommitRecord, Response};
+    use crate::value::{ContentType, Value};
+    use crate::version::{Timestamp, Version};
+
+    const NOW: u64 = 1_000_000;
+
+    fn version(micros: u64) -> Version {
+        Version::new(Timestamp::from_micros(micros), TransactionId::from_bits(1))
+    }
+
+    fn value(bytes: usize) -> Option<Value> {
+        Some(Value::new(vec![0; bytes], ContentType::default()).unwrap())
+    }
+
+    /// R-SER-6: previous versions stay inline, as they must where their records are about to be gone, only as long as the whole
+    /// step is no more than DynamoDB takes; keys that are only checked take their part of it.
+    #[test]
+    fn a_step_carries_as_many_previous_versions_as_it_has_room_for() {
+        let keys: Vec<_> = (0..20).map(|n| Key::new(format!("{n:02}")).unwrap()).collect();
+        let record = CommitRecord {
+            version: version(9),
+            nonce: Nonce::from_bits(1),
+            writes: keys.iter().map(|key| (key.clone(), value(10))).collect(),
+            response: Response { content_type: None, body: Bytes::new() },
+            fingerprint: Fingerprint::from_bits(0),
+            origin: String::new(),
+            sandbox: SandboxId::from_bits(0),
+            applied_through: Version::ZERO,
+            expires_at_seconds: NOW,
+        };
+        let expiring = Entry {
+            version: version(5),
+            value: value(limits::VALUE_BYTES),
+            cowritten: Cowritten::none(),
+            record_expires_at_seconds: NOW,
+        };
+        let Move::To(head) = Head::absent().moved_to(expiring, Keep::Inline) else { panic!("it is the first") };
+        let before: BTreeMap<_, _> = keys.iter().map(|key| (key.clone(), head.before())).collect();
+        let inline = |checked_bytes| {
+            let all = moves(&record, &Guards::new(), checked_bytes, Isolation::Serializable, &before, NOW);
+            assert_eq!(all.len(), 20);
+            let left = Keep::InRecord { until_seconds: 0 };
+            assert!(all.values().all(|keep| [Keep::Inline, left].contains(keep)));
+            all.values().filter(|keep| **keep == Keep::Inline).count()
+        };
+        let room = limits::STEP_BYTES - limits::ITEM_BYTES;
+        assert_eq!(inline(0), room / limits::VALUE_BYTES);
+        assert_eq!(inline(room - limits::VALUE_BYTES), 0, "with what the heads themselves take, there is none for one");
+        let guarded = Guards::from([(keys[0].clone(), version(5))]);
+        let moved = moves(&record, &guarded, 0, Isolation::ReadAtomic, &before, NOW);
+        assert_eq!(moved.into_keys().collect::<Vec<_>>(), [keys[0].clone()], "R-SER-5");
+    }
 }

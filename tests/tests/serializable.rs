@@ -1,6 +1,7 @@
 //! Serializable isolation under the layer as it is shipped: what many sandboxes read, compute and write at the same time. Each
 //! promise has a control: the same without it, which fails, so that a run that shows nothing is noticed.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, reason = "these are tests, and what they measured is worth a line")]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;

@@ -164,7 +164,8 @@ impl<S: Store> Session<S> {
         }
         let before = open.known.before(&intent.writes);
         let mut record = self.record(identity, intent.writes, response);
-        let moves = step::moves(&record, &intent.guards, intent.isolation, &before, self.now_seconds());
+        let moves =
+            step::moves(&record, &intent.guards, intent.checked_bytes, intent.isolation, &before, self.now_seconds());
         let mut terms = Terms { guards: intent.guards, moves };
         // R-FM-4: who is started here after a death finds it.
         self.inner.journal.note(record.sandbox, record.version);

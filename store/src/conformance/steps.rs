@@ -378,7 +378,7 @@ pub async fn the_largest_step_is_taken<S: Store>(world: &World<S>) -> Outcome {
     let before: BTreeMap<Key, Before> = heads.iter().map(|(key, head)| (key.clone(), head.before())).collect();
     let read = keys.iter().enumerate().filter(|(n, _)| n % 10 != 0);
     let guards: Guards = read.map(|(_, key)| (key.clone(), world.version(OLD))).collect();
-    let moves = step::moves(&record, &guards, Isolation::Serializable, &before, EXPIRES_AT_SECONDS);
+    let moves = step::moves(&record, &guards, 0, Isolation::Serializable, &before, EXPIRES_AT_SECONDS);
     let kept = |kept: bool| {
         let moves = moves.iter().filter(move |(_, keep)| (**keep == Keep::Inline) == kept);
         moves.map(|(key, _)| before[key].bytes()).collect::<Vec<_>>()

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`format`] | the JSON lines, and what happened at one instant in them |
+//! | [`mod@format`] | the JSON lines, and what happened at one instant in them |
 //! | [`adya`] | the crate `adya`: Elle's way, cycles of dependencies |
 //! | [`z3`] | the solver Z3, asked whether there is any serial order |
 //! | [`porcupine`] | Porcupine, with the whole store as one object |
