@@ -40,7 +40,7 @@ settings! {
     REQUIRE_TOKEN "AFT_REQUIRE_TOKEN", "true", "true or false",
         "Whether every request to the local endpoint needs the `X-Aft-Token` header.";
     MAX_ATTEMPTS "AFT_MAX_ATTEMPTS", "3", "1 to 100",
-        "How often the handler is run for one invocation before its error is reported to Lambda.";
+        "How often the handler is run for one invocation before its error is reported to Lambda. Attempts that met a conflict do not count.";
     RETRY_RESERVE "AFT_RETRY_RESERVE_MS", "500", "0 to 900000",
         "Milliseconds that must be left before the deadline for another attempt to start, at least; more if earlier attempts and commits took longer.";
     RETRY_ON "AFT_RETRY_ON", "error,crash,attempt-timeout,conflict,commit-failed", "a list of these, or none",
@@ -48,7 +48,7 @@ settings! {
     RETRY_NEVER "AFT_RETRY_NEVER", "", "error types, separated by commas",
         "Handler errors of these types (as the runtime names them: `ValueError`) are reported at once.";
     RETRY_BACKOFF "AFT_RETRY_BACKOFF_MS", "20", "0 to 60000",
-        "The longest pause before the second attempt, in milliseconds. It doubles with each attempt, up to 2 seconds, and is drawn evenly from zero to that.";
+        "The longest pause after the first failed attempt, in milliseconds. It doubles with each, up to 2 seconds, and is drawn evenly from zero to that. After a conflict, what the attempt took counts instead, doubling to 16 times that.";
     ATTEMPT_TIMEOUT "AFT_ATTEMPT_TIMEOUT_MS", "0", "0 to 900000",
         "How long an attempt may run, in milliseconds, before the runtime is killed and the attempt has failed; 0: as long as Lambda allows.";
     STREAMING "AFT_STREAMING", "buffered", "buffered or pass-through",
@@ -83,6 +83,8 @@ settings! {
         "How many bytes of heads the sandbox keeps for reads that allow `Cache-Control: max-age`; 0: none.";
     ISOLATION "AFT_ISOLATION", "read-atomic", "read-atomic or serializable",
         "What concurrent transactions may do to each other. `serializable`: as if they ran one after the other; conflicts are retried.";
+    MAX_CONFLICTS "AFT_MAX_CONFLICTS", "100", "0 to 10000",
+        "How many attempts that met another transaction are followed by another, within the deadline. They do not count for `AFT_MAX_ATTEMPTS`; 0: none is.";
 }
 
 /// Set by the shim for the handler: the local endpoint's base URL.

@@ -28,7 +28,7 @@ pub struct Config {
     pub rules: Rules,
     /// `AFT_CONTROL_SOCKET`.
     pub control_socket: PathBuf,
-    /// `AFT_MAX_ATTEMPTS`, `AFT_RETRY_…` and `AFT_ATTEMPT_TIMEOUT_MS`.
+    /// `AFT_MAX_ATTEMPTS`, `AFT_MAX_CONFLICTS`, `AFT_RETRY_…` and `AFT_ATTEMPT_TIMEOUT_MS`.
     pub policy: Policy,
     /// `AFT_STREAMING=pass-through`: a streamed response is passed on as it comes.
     pub pass_streams: bool,
@@ -113,8 +113,10 @@ fn policy(reader: &mut Reader) -> Policy {
     let reserve = milliseconds(&settings::RETRY_RESERVE, 900_000);
     let backoff = milliseconds(&settings::RETRY_BACKOFF, 60_000);
     let attempt_limit = Some(milliseconds(&settings::ATTEMPT_TIMEOUT, 900_000)).filter(|limit| !limit.is_zero());
+    let mut count = |setting, range| u32::try_from(reader.number(setting, range)).unwrap_or_default();
     Policy {
-        max_attempts: u32::try_from(reader.number(&settings::MAX_ATTEMPTS, 1..=100)).unwrap_or_default(),
+        max_attempts: count(&settings::MAX_ATTEMPTS, 1..=100),
+        max_conflicts: count(&settings::MAX_CONFLICTS, 0..=10_000),
         retried: reader.parsed(&settings::RETRY_ON, Causes::parse),
         never,
         reserve,
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_table() {
         let config = read(&[("AFT_DATA_TABLE", "orders")]).unwrap();
-        assert_eq!(config.policy.max_attempts, 3);
+        assert_eq!((config.policy.max_attempts, config.policy.max_conflicts), (3, 100));
         assert_eq!(config.policy.reserve, Duration::from_millis(500));
         assert_eq!(config.policy.backoff, Duration::from_millis(20));
         assert_eq!((config.policy.attempt_limit, config.pass_streams), (None, false));

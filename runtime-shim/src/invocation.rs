@@ -23,6 +23,9 @@
 //! commit comes before its first byte, so a duplicate goes from `Delivered` to `Released`. What fails after that byte is
 //! never redelivered: `retry::decide` sees to it.
 //!
+//! `Aborting` because of an error or a crash may turn out to be a conflict: the handler was told that its reads were refused, and
+//! ended by that. Then it counts as one, whatever the handler made of it.
+//!
 //! From `Begun`, that is for a runtime that was not there when the attempt began: the look-up may have won.
 //!
 //! Invariants: a response is released only from `Released`, and only a commit, or the record of an earlier one, leads
@@ -116,7 +119,7 @@ pub enum Event {
     TimedOut,
     /// The transaction committed, or had nothing to commit.
     Committed,
-    /// The attempt left no trace because of a conflict.
+    /// The attempt left no trace because of a conflict, which its commit met or a read of its before.
     Conflicted(Decision),
     /// The attempt left no trace because the commit failed.
     CommitFailed(Decision),
@@ -163,7 +166,9 @@ impl State {
             (Self::Responded, Event::Fits) => Self::Committing,
             (Self::Responded, Event::TooLarge) => Self::Aborting(Cause::TooLarge),
             (Self::Committing, Event::Committed) => Self::Released(Whose::Handlers),
-            (Self::Committing, Event::Conflicted(decision)) => Self::after(Cause::Conflict, decision),
+            (Self::Committing | Self::Aborting(Cause::Error | Cause::Crash), Event::Conflicted(decision)) => {
+                Self::after(Cause::Conflict, decision)
+            }
             (Self::Committing, Event::CommitFailed(decision)) => Self::after(Cause::CommitFailed, decision),
             (Self::Committing, Event::Unknown) => Self::Failed(Failure::Unknown),
             (Self::Aborting(cause), Event::Aborted(decision)) => Self::after(cause, decision),

@@ -7,6 +7,8 @@ use aft_protocol::id::{AttemptNumber, TransactionId};
 
 /// No pause between two attempts is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// After a conflict, no pause is longer than this many times the attempt that met it: `docs/adr/0020`.
+const MOST_ATTEMPTS_WAITED: u32 = 16;
 
 macro_rules! causes {
     ($($(#[$doc:meta])* $cause:ident $name:literal, $said:literal;)*) => {
@@ -77,15 +79,17 @@ impl Causes {
 /// When another attempt starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// `AFT_MAX_ATTEMPTS`.
+    /// `AFT_MAX_ATTEMPTS`: how many may fail. Those that met a conflict have not.
     pub max_attempts: u32,
+    /// `AFT_MAX_CONFLICTS`: how many conflicts are followed by another attempt.
+    pub max_conflicts: u32,
     /// `AFT_RETRY_ON`.
     pub retried: Causes,
     /// `AFT_RETRY_NEVER`: error types that another attempt would not make up for.
     pub never: Vec<String>,
     /// `AFT_RETRY_RESERVE_MS`: what must be left before the deadline, at least.
     pub reserve: Duration,
-    /// `AFT_RETRY_BACKOFF_MS`: the longest pause before the second attempt; it doubles with each.
+    /// `AFT_RETRY_BACKOFF_MS`: the longest pause after the first failure; it doubles with each. Not after conflicts.
     pub backoff: Duration,
     /// `AFT_ATTEMPT_TIMEOUT_MS`: how long an attempt may run.
     pub attempt_limit: Option<Duration>,
@@ -100,6 +104,10 @@ pub struct Failed<'a> {
     pub attempt: AttemptNumber,
     /// Why.
     pub cause: Cause,
+    /// How many attempts have met a conflict so far, this one included.
+    pub conflicts: u32,
+    /// How long this one ran, its commit included.
+    pub took: Duration,
     /// What the runtime calls its error, in the header and in the document: two names or fewer.
     pub error_types: &'a [String],
     /// Whether Lambda has got the first bytes of its response.
@@ -143,8 +151,11 @@ impl Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// There were as many as there may be.
-    #[error("there were {0} attempts, as many as AFT_MAX_ATTEMPTS allows")]
+    #[error("there were {0} attempts without a conflict, as many as AFT_MAX_ATTEMPTS allows")]
     Attempts(u32),
+    /// There were more conflicts than may be made up for.
+    #[error("there were {0} conflicts, more than AFT_MAX_CONFLICTS allows")]
+    Conflicts(u32),
     /// It would not help, or is not wanted.
     #[error("AFT_RETRY_ON does not name \"{0}\"")]
     Cause(&'static str),
@@ -173,7 +184,9 @@ pub enum Reason {
 /// Decides what follows a failed attempt.
 #[must_use]
 pub fn decide(failed: &Failed<'_>, policy: &Policy) -> Verdict {
-    let pause = pause(failed, policy.backoff);
+    let longest =
+        if failed.cause == Cause::Conflict { longest_of_conflict(failed) } else { longest_of_failure(failed, policy) };
+    let pause = spread(failed, longest.min(LONGEST_PAUSE));
     match obstacle(failed, policy, pause) {
         Some(reason) => Verdict::Enough(reason),
         None => Verdict::Again(pause),
@@ -191,23 +204,45 @@ fn obstacle(failed: &Failed<'_>, policy: &Policy, pause: Duration) -> Option<Rea
     if !policy.retried.contains(failed.cause) {
         return Some(Reason::Cause(failed.cause.name()));
     }
-    if let Some(kind) = failed.error_types.iter().find(|kind| policy.never.contains(kind)) {
-        return Some(Reason::ErrorType(kind.clone()));
-    }
-    if failed.attempt.get() >= policy.max_attempts {
-        return Some(Reason::Attempts(failed.attempt.get()));
+    if failed.cause == Cause::Conflict {
+        // What the handler made of it does not matter: it did not fail by itself.
+        if failed.conflicts > policy.max_conflicts {
+            return Some(Reason::Conflicts(failed.conflicts));
+        }
+    } else {
+        if let Some(kind) = failed.error_types.iter().find(|kind| policy.never.contains(kind)) {
+            return Some(Reason::ErrorType(kind.clone()));
+        }
+        if failures(failed) >= policy.max_attempts {
+            return Some(Reason::Attempts(failures(failed)));
+        }
     }
     let needed = failed.needed.max(policy.reserve).saturating_add(pause);
     (failed.time_left < needed).then_some(Reason::Time { left: failed.time_left, needed })
 }
 
-/// Exponential backoff with full jitter. The jitter comes from the transaction's own ID, a hash: attempts at different
+/// Attempts that failed by themselves.
+fn failures(failed: &Failed<'_>) -> u32 {
+    failed.attempt.get().saturating_sub(failed.conflicts)
+}
+
+/// Exponential backoff.
+fn longest_of_failure(failed: &Failed<'_>, policy: &Policy) -> Duration {
+    policy.backoff.saturating_mul(1 << failures(failed).saturating_sub(1).min(16))
+}
+
+/// What it takes for others to be done is what the attempt itself took: the first conflict is followed by a pause of up to one
+/// such time, and it doubles to sixteen. Longer pauses would let those starve who have waited.
+fn longest_of_conflict(failed: &Failed<'_>) -> Duration {
+    let doublings = failed.conflicts.saturating_sub(1).min(16);
+    failed.took.saturating_mul((1 << doublings).min(MOST_ATTEMPTS_WAITED))
+}
+
+/// Full jitter: anything from nothing to the longest. It comes from the transaction's own ID, a hash: attempts at different
 /// transactions that met each other part, and a test gets the same pause each time.
-fn pause(failed: &Failed<'_>, backoff: Duration) -> Duration {
-    let doublings = failed.attempt.get().saturating_sub(1).min(16);
-    let longest = backoff.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+fn spread(failed: &Failed<'_>, longest: Duration) -> Duration {
     let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
-    Duration::from_micros(mixed(failed.transaction, failed.attempt) % (micros + 1))
+    Duration::from_micros(mixed(failed.transaction, failed.attempt) % micros.saturating_add(1))
 }
 
 /// SplitMix64's finalizer (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) over both.
@@ -218,5 +253,7 @@ fn mixed(transaction: TransactionId, attempt: AttemptNumber) -> u64 {
     bits ^ (bits >> 31)
 }
 
+#[cfg(test)]
+mod contention;
 #[cfg(test)]
 mod tests;

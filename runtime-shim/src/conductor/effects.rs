@@ -5,7 +5,7 @@ use aft_protocol::wire::Begin;
 use tokio::time::{Instant, sleep};
 
 use super::open::{Fault, Open};
-use super::{Child, Conductor};
+use super::{Child, Conductor, report};
 use crate::coordinator::{Answer, ControlError};
 use crate::error::AppError;
 use crate::identity::{Refusal, Source};
@@ -156,11 +156,24 @@ impl Conductor {
             Ok(answer @ (Answer::Opened | Answer::Aborted)) => return unknown(open, unresolved(&unfit(&answer))),
             Err(error) => return unknown(open, unresolved(&error.to_string())),
         };
-        let kind = if cause == Cause::Conflict { "Aft.Conflict" } else { "Aft.CommitFailed" };
+        if cause == Cause::Conflict {
+            return self.conflicted(open, &why);
+        }
         let decision = self.decide(open, cause);
-        let message = format!("{cause}, nothing was written: {why}");
-        open.fault = Some(Fault { kind, message });
-        if cause == Cause::Conflict { Event::Conflicted(decision) } else { Event::CommitFailed(decision) }
+        open.fault = Some(Fault { kind: "Aft.CommitFailed", message: format!("{cause}, nothing was written: {why}") });
+        Event::CommitFailed(decision)
+    }
+
+    /// Another transaction has changed what this attempt has read; `why` names keys and versions.
+    fn conflicted(&mut self, open: &mut Open, why: &str) -> Event {
+        let (transaction, attempt) = (open.transaction, open.attempt);
+        tracing::info!(%transaction, %attempt, "conflict: {why}");
+        open.conflicts += 1;
+        let verdict = self.verdict(open, Cause::Conflict);
+        if let Verdict::Enough(reason) = &verdict {
+            open.fault = Some(Fault { kind: "Aft.Conflict", message: report::conflict(open, why, reason) });
+        }
+        Event::Conflicted(verdict.decision())
     }
 
     /// The response says that the batch failed, and is to be released: nothing is written, and nothing recorded that would
@@ -189,7 +202,12 @@ impl Conductor {
                 return Event::Duplicate;
             }
             Ok(Answer::Refused(refusal)) => return refused(open, refusal),
-            Ok(Answer::Failed(detail) | Answer::Conflict(detail) | Answer::Unknown(detail)) => detail,
+            // What the handler made of the refused read does not matter. A hang or a response that is too large does.
+            Ok(Answer::Conflict(why)) if matches!(cause, Cause::Error | Cause::Crash) => {
+                return self.conflicted(open, &why);
+            }
+            Ok(Answer::Conflict(_)) => return Event::Aborted(self.decide(open, cause)),
+            Ok(Answer::Failed(detail) | Answer::Unknown(detail)) => detail,
             Ok(answer @ (Answer::Opened | Answer::Committed)) => unfit(&answer),
             Err(error) => {
                 // Without the extension there is no other attempt. Nothing of this one was committed: only a commit does.
@@ -202,11 +220,17 @@ impl Conductor {
     }
 
     fn decide(&self, open: &mut Open, cause: Cause) -> Decision {
+        self.verdict(open, cause).decision()
+    }
+
+    fn verdict(&self, open: &mut Open, cause: Cause) -> Verdict {
         let limit = self.policy.attempt_limit;
         let failed = Failed {
             transaction: open.transaction,
             attempt: open.attempt,
             cause,
+            conflicts: open.conflicts,
+            took: open.since.elapsed(),
             error_types: &open.error_types(),
             released: open.flight.is_some(),
             time_left: clock::until_epoch_ms(open.delivery.deadline_ms()),
@@ -226,7 +250,7 @@ impl Conductor {
                 tracing::info!(%transaction, %attempt, "{cause}; no other attempt follows: {reason} ({left} ms are left)");
             }
         }
-        verdict.decision()
+        verdict
     }
 
     async fn redeliver(&mut self, open: &mut Open) -> Result<Event, AppError> {

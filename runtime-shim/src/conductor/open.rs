@@ -58,6 +58,8 @@ pub(super) struct Open {
     /// Why this request must not run, or gets no response of a handler.
     pub(super) refusal: Option<Refusal>,
     pub(super) attempt: AttemptNumber,
+    /// How many attempts have met a conflict.
+    pub(super) conflicts: u32,
     /// What the runtime posted in this attempt.
     pub(super) posted: Option<Posted>,
     /// What it streams instead.
@@ -97,6 +99,7 @@ impl Open {
             refusal,
             delivery,
             attempt: AttemptNumber::FIRST,
+            conflicts: 0,
             posted: None,
             flight: None,
             reply: None,

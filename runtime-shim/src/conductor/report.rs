@@ -12,8 +12,11 @@ use crate::body::{Body, Collected, Whole};
 use crate::identity::Refusal;
 use crate::invocation::{Failure, Whose};
 use crate::platform;
-use crate::retry::Cause;
+use crate::retry::{Cause, Reason};
 use crate::upstream::{Head, Post, own_head};
+
+/// Characters of a handler's own error that are told beside a conflict.
+const MOST_OF_A_HANDLERS_WORDS: usize = 500;
 
 impl Conductor {
     /// Lambda gets a response: that of the commit.
@@ -202,6 +205,28 @@ fn too_large(open: &Open) -> Fault {
         message.push_str(" A streamed one of any size is passed on as it comes with AFT_STREAMING=pass-through.");
     }
     Fault { kind: "Function.ResponseSizeTooLarge", message }
+}
+
+/// What the last of the attempts met, if that was another transaction: `why` names keys and versions.
+pub(super) fn conflict(open: &Open, why: &str, reason: &Reason) -> String {
+    let (attempts, conflicts) = (open.attempt, open.conflicts);
+    let said = handlers_words(open).map(|said| format!(" The handler made of it: {said}")).unwrap_or_default();
+    format!(
+        "another transaction was faster, nothing was written: {why}. Attempts: {attempts}, of them {conflicts} ended by a \
+         conflict; no other follows: {reason}. Send the same request again; if this comes often, see to it that fewer \
+         requests change these keys at the same time.{said}"
+    )
+}
+
+/// What the handler posted as its error, or the beginning of it.
+fn handlers_words(open: &Open) -> Option<String> {
+    match &open.posted {
+        Some(Posted { head, body: Collected::Whole(body) }) if head.uri.path().ends_with("/error") => {
+            let words = String::from_utf8_lossy(&body.data);
+            Some(words.chars().take(MOST_OF_A_HANDLERS_WORDS).collect())
+        }
+        Some(Posted { .. }) | None => None,
+    }
 }
 
 fn described(open: &Open, fault: Fault) -> Fault {

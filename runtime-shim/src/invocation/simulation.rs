@@ -79,6 +79,7 @@ impl World {
         Self {
             policy: Policy {
                 max_attempts: 1 + random.below(5) as u32,
+                max_conflicts: random.below(8) as u32,
                 retried: Causes::parse("error,crash,attempt-timeout,conflict,commit-failed").unwrap(),
                 never: Vec::new(),
                 reserve: ms(random.below(3) * 50),
@@ -111,6 +112,7 @@ impl World {
             deadline,
             state: State::Beginning,
             attempt: AttemptNumber::FIRST,
+            conflicts: 0,
             since: self.now,
             released: false,
             committed: false,
@@ -134,7 +136,9 @@ impl World {
                 }
             }
         }
-        assert!(invocation.attempt.get() <= self.policy.max_attempts);
+        assert!(invocation.conflicts <= self.policy.max_conflicts + 1);
+        // Of those that were followed by another, fewer than the most have failed by themselves.
+        assert!(invocation.attempt.get() <= self.policy.max_attempts + invocation.conflicts);
         if invocation.attempt > AttemptNumber::FIRST && !invocation.unusual && self.now > deadline {
             self.tally.outrun += 1;
         }
@@ -165,6 +169,7 @@ impl World {
                 if self.random.one_in(60) { Event::TooLarge } else { Event::Fits }
             }
             State::Committing => self.commit(invocation),
+            State::Aborting(Cause::Error | Cause::Crash) if self.random.one_in(3) => self.conflict(invocation),
             State::Aborting(cause) => Event::Aborted(self.decide(invocation, cause)),
             State::Redeliver => {
                 self.tally.retried += 1;
@@ -202,7 +207,7 @@ impl World {
         invocation.unusual |= self.pass(took);
         self.pace.commit.observe(took);
         match self.random.below(self.trouble * 4) {
-            0 => Event::Conflicted(self.decide(invocation, Cause::Conflict)),
+            0 => self.conflict(invocation),
             1 => Event::CommitFailed(self.decide(invocation, Cause::CommitFailed)),
             2 => Event::Unknown,
             _ => {
@@ -212,6 +217,11 @@ impl World {
         }
     }
 
+    fn conflict(&mut self, invocation: &mut Invocation) -> Event {
+        invocation.conflicts += 1;
+        Event::Conflicted(self.decide(invocation, Cause::Conflict))
+    }
+
     fn decide(&mut self, invocation: &mut Invocation, cause: Cause) -> Decision {
         let needed = self.pace.needed(self.now - invocation.since, self.policy.attempt_limit, self.is_up);
         let time_left = invocation.deadline.saturating_sub(self.now);
@@ -219,6 +229,8 @@ impl World {
             transaction: invocation.transaction,
             attempt: invocation.attempt,
             cause,
+            conflicts: invocation.conflicts,
+            took: self.now - invocation.since,
             error_types: &[],
             released: invocation.released,
             time_left,
@@ -243,6 +255,7 @@ struct Invocation {
     deadline: Duration,
     state: State,
     attempt: AttemptNumber,
+    conflicts: u32,
     since: Duration,
     released: bool,
     committed: bool,

@@ -38,10 +38,14 @@ Committing + CommitFailed(Report) -> Failed(Attempt(CommitFailed))
 Committing + Unknown -> Failed(Unknown)
 Aborting(Error) + Duplicate -> Released(Recorded)
 Aborting(Error) + Refused -> Failed(Refused)
+Aborting(Error) + Conflicted(Redeliver) -> Redeliver
+Aborting(Error) + Conflicted(Report) -> Failed(Attempt(Conflict))
 Aborting(Error) + Aborted(Redeliver) -> Redeliver
 Aborting(Error) + Aborted(Report) -> Failed(Attempt(Error))
 Aborting(Crash) + Duplicate -> Released(Recorded)
 Aborting(Crash) + Refused -> Failed(Refused)
+Aborting(Crash) + Conflicted(Redeliver) -> Redeliver
+Aborting(Crash) + Conflicted(Report) -> Failed(Attempt(Conflict))
 Aborting(Crash) + Aborted(Redeliver) -> Redeliver
 Aborting(Crash) + Aborted(Report) -> Failed(Attempt(Crash))
 Aborting(AttemptTimeout) + Duplicate -> Released(Recorded)

@@ -134,6 +134,79 @@ async fn a_conflict_runs_the_handler_again() {
     world.nothing_more_heard();
 }
 
+/// A read was refused, and the handler ended by that: in its own words, which do not matter.
+#[tokio::test]
+async fn a_handler_that_failed_by_a_conflict_has_met_a_conflict() {
+    let mut world = World::start(&[("AFT_MAX_ATTEMPTS", "1"), ("AFT_RETRY_NEVER", "Handler.Oops")]).await;
+    let (runtime, _) = world.delivered("r-1", b"{}").await;
+    for attempt in 1..=4 {
+        let failed = runtime.fail("r-1");
+        world.abort(attempt).await.problem("conflict", "\"k\" is at 9 now");
+        soon("the shim's answer", failed).await.unwrap();
+        world.begin(attempt + 1).await.outcome("open");
+        world.received(runtime.next()).await;
+    }
+    // The same words without a conflict are the handler's.
+    let _failed = runtime.fail("r-1");
+    world.abort(5).await.outcome("aborted");
+    assert_eq!(world.taken("r-1", "error").await.body, HANDLER_ERROR);
+}
+
+#[tokio::test]
+async fn a_runtime_that_ended_by_a_conflict_has_met_a_conflict() {
+    let mut world = World::start(&[("AFT_MAX_ATTEMPTS", "1")]).await;
+    let (runtime, _) = world.delivered("r-1", b"{}").await;
+    runtime.exit(1).await;
+    world.abort(1).await.problem("conflict", "\"k\" is at 9 now");
+    let runtime = world.runtime().await;
+    world.begin(2).await.outcome("open");
+    world.received(runtime.next()).await;
+    world.succeed(&runtime, "r-1", 2).await;
+}
+
+/// Which keys, which versions, how often, which transaction, what to do.
+#[tokio::test]
+async fn the_last_conflict_says_everything() {
+    let changed = "\"stock/apple\" was at 5-a when it was read and is at 6-b now";
+    for by_handler in [false, true] {
+        let mut world = World::start(&[("AFT_MAX_CONFLICTS", "2"), ("AFT_MAX_ATTEMPTS", "1")]).await;
+        let (runtime, _) = world.delivered("r-1", b"{}").await;
+        let mut ends = Vec::new();
+        let mut transaction = String::new();
+        for attempt in 1..=3 {
+            if attempt > 1 {
+                world.begin(attempt).await.outcome("open");
+                world.received(runtime.next()).await;
+            }
+            let end = if by_handler { runtime.fail("r-1") } else { runtime.respond("r-1", "1") };
+            let call = if by_handler { world.abort(attempt).await } else { world.commit(attempt).await };
+            transaction = call.header("x-aft-transaction").to_owned();
+            call.problem("conflict", changed);
+            if attempt < 3 {
+                soon("the shim's answer", end).await.unwrap();
+            } else {
+                ends.push(end);
+            }
+        }
+        let taken = world.taken("r-1", "error").await;
+        assert_eq!(taken.header("lambda-runtime-function-error-type"), "Aft.Conflict");
+        let document = taken.json();
+        assert_eq!(document["errorType"], "Aft.Conflict");
+        let message = document["errorMessage"].as_str().unwrap();
+        for part in [
+            changed,
+            "nothing was written",
+            "Attempts: 3, of them 3 ended by a conflict",
+            "AFT_MAX_CONFLICTS",
+            "Send the same request again",
+            transaction.as_str(),
+        ] {
+            assert!(!part.is_empty() && message.contains(part), "{part:?} in {message:?}");
+        }
+        assert_eq!(message.contains("Handler.Oops"), by_handler, "{message}");
+    }
+}
+
 #[tokio::test]
 async fn what_no_attempt_could_commit_is_an_error_with_its_reason() {
     for (outcome, kind) in
@@ -141,7 +214,8 @@ async fn what_no_attempt_could_commit_is_an_error_with_its_reason() {
     {
         // An unknown outcome is never followed by another attempt here: the same request resolves it.
         let attempts = if outcome == "unknown" { "3" } else { "1" };
-        let mut world = World::start(&[("AFT_MAX_ATTEMPTS", attempts)]).await;
+        let settings = [("AFT_MAX_ATTEMPTS", attempts), ("AFT_MAX_CONFLICTS", "0")];
+        let mut world = World::start(&settings).await;
         let (runtime, _) = world.delivered("r-1", b"{}").await;
         let response = runtime.respond("r-1", "1");
         let commit = world.commit(1).await;

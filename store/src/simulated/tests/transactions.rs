@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::advance;
 
 use super::requests::*;
-use crate::simulated::{DATA_TABLE, Engine, Fault, Request, TRANSACTION_TABLE, connector};
+use crate::simulated::{DATA_TABLE, Engine, Fault, Request, TRANSACTION_TABLE, What, connector};
 
 #[tokio::test(start_paused = true)]
 async fn a_transaction_is_all_or_nothing_and_names_a_reason_for_each_action() {
@@ -119,13 +119,13 @@ async fn the_limit_of_4_mb_is_on_what_is_asked_for() {
     }
     ask(&engine, "TransactWriteItems", transaction(names[10..].iter().map(|name| put(name, &large)))).await;
     // Large are the items that the others find and leave: not what is asked.
-    let small = each(20, &|name| {
+    let small = each(12, &|name| {
         let mut small = update(name, "small");
         small["Update"]["UpdateExpression"] = json!("SET h1 = :t");
         small
     });
     assert_eq!(ask(&engine, "TransactWriteItems", small).await.0, 200);
-    let checks = each(20, &|name| check(name, "attribute_exists(k)"));
+    let checks = each(12, &|name| check(name, "attribute_exists(k)"));
     assert_eq!(ask(&engine, "TransactWriteItems", checks).await.0, 200);
 }
 
@@ -158,6 +158,20 @@ async fn an_item_is_400_kb_at_most() {
     let cancelled = ask(&engine, "TransactWriteItems", transaction([put("b", "1"), update("a", &large)])).await;
     assert_eq!(codes(&cancelled), ["None", "ValidationError"]);
     assert_eq!(value(&engine, "b").await, None);
+}
+
+/// Plans tell by the heads what a transaction is about, and records are none.
+#[test]
+fn plans_know_transactions_by_their_heads() {
+    let request = |operation, body: Value| Request::new(operation, body.to_string().as_bytes());
+    let record = json!({"Put": {"TableName": TRANSACTION_TABLE, "Item": {"id": {"S": "1"}, "part": {"S": "commit"}}}});
+    let commit =
+        request("TransactWriteItems", transaction([record, update("b", "1"), check("a", "attribute_exists(k)")]));
+    assert_eq!(commit.what, What::Transaction(vec!["b".to_owned(), "a".to_owned()]));
+    assert!(commit.writes());
+    let validation = request("TransactGetItems", reads(&["b", "a"]));
+    assert_eq!(validation.what, What::Versions(vec!["b".to_owned(), "a".to_owned()]));
+    assert!(!validation.writes());
 }
 
 /// The production client makes of an answer what it says.
