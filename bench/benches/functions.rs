@@ -7,6 +7,7 @@ use aft_protocol::atomic_read::{Choice, ReadSet, Records};
 use aft_protocol::attempt::{Attempt, Identity};
 use aft_protocol::head::{Cowritten, Entry, Head, Previous};
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, Scope, TransactionId};
+use aft_protocol::isolation::Isolation;
 use aft_protocol::key::Key;
 use aft_protocol::record::Writes;
 use aft_protocol::value::{ContentType, Value};
@@ -69,12 +70,15 @@ fn transaction_id_for_request(bencher: Bencher, payload_bytes: usize) {
 /// A PUT of 1 KB, once it has been read: into an attempt that has written this key before.
 #[divan::bench]
 fn attempt_write_1_kb(bencher: Bencher) {
-    let mut attempt = Attempt::new(Identity {
-        transaction: TransactionId::from_bits(1),
-        number: AttemptNumber::FIRST,
-        fingerprint: Fingerprint::of(b"{}"),
-        origin: "transfer".to_owned(),
-    });
+    let mut attempt = Attempt::new(
+        Identity {
+            transaction: TransactionId::from_bits(1),
+            number: AttemptNumber::FIRST,
+            fingerprint: Fingerprint::of(b"{}"),
+            origin: "transfer".to_owned(),
+        },
+        Isolation::default(),
+    );
     let value = Value::new(vec![b'v'; 1_024], ContentType::default()).expect("1 KB is a value");
     let wanted = key(0);
     bencher.bench_local(|| attempt.write(Writes::from([(wanted.clone(), Some(value.clone()))])));
