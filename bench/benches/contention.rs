@@ -1,10 +1,12 @@
 //! Contention: what serializable costs beside the same work by hand and beside read atomic. Prints three tables; fails if money
 //! was lost where none may be.
 //!
-//! `cargo bench -p aft-bench --bench contention -- [--seed N] [--seconds N] [--virtual-only] [--local-only]`
+//! `cargo bench -p aft-bench --bench contention -- [--seed N] [--transactions N] [--virtual-only] [--local-only] [--only TEXT]`
+//! (`--only`: who has this in the name)
 
+use std::num::ParseIntError;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::str::FromStr;
 
 use aft_bench::Error;
 use aft_bench::contention::ground::Ground;
@@ -14,10 +16,10 @@ use aft_tests::dynamodb_local::DynamoDbLocal;
 use tokio::runtime::Builder;
 
 const SKEWS: [f64; 4] = [0.0, 1.0, 1.5, 2.0];
-/// Virtual seconds of each cell.
-const SECONDS: u64 = 20;
-/// Real seconds of each cell.
-const LOCAL_SECONDS: u64 = 3;
+/// Transactions of each cell.
+const TRANSACTIONS: usize = 1_500;
+/// The same on DynamoDB Local, where a second lasts a second.
+const LOCAL_TRANSACTIONS: usize = 600;
 const AUDITS_PERCENT: u64 = 20;
 
 fn main() -> ExitCode {
@@ -43,9 +45,9 @@ fn measure() -> Result<bool, Error> {
     let is_asked = |flag: &str| std::env::args().any(|argument| argument == flag);
     let mut is_whole = true;
     if !is_asked("--local-only") {
-        let seconds = number_after("--seconds", SECONDS)?;
+        let transactions = number_after("--transactions", TRANSACTIONS)?;
         for audits_percent in [0, AUDITS_PERCENT] {
-            let cells = grid(audits_percent, seconds, in_virtual_time)?;
+            let cells = grid(audits_percent, transactions, in_virtual_time)?;
             is_whole &= show(&format!("Virtual time, {audits_percent} % audits"), &cells);
         }
     }
@@ -53,7 +55,7 @@ fn measure() -> Result<bool, Error> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let endpoint = runtime.block_on(DynamoDbLocal::shared()).endpoint();
         let mut number = 0;
-        let cells = grid(0, LOCAL_SECONDS, |contestant, workload| {
+        let cells = grid(0, LOCAL_TRANSACTIONS, |contestant, workload| {
             number += 1;
             let name = format!("contention-{number}");
             runtime.block_on(async { run(&Ground::local(&endpoint, &name).await?, contestant, workload).await })
@@ -65,14 +67,15 @@ fn measure() -> Result<bool, Error> {
 
 fn grid(
     audits_percent: u64,
-    seconds: u64,
+    transactions: usize,
     mut cell: impl FnMut(Contestant, Workload) -> Result<Cell, Error>,
 ) -> Result<Vec<Cell>, Error> {
     let seed = number_after("--seed", 1)?;
+    let only = after("--only").unwrap_or_default();
     let mut cells = Vec::new();
     for skew in SKEWS {
-        for contestant in Contestant::ALL {
-            let workload = Workload { skew, audits_percent, lasts: Duration::from_secs(seconds), seed };
+        for contestant in Contestant::ALL.into_iter().filter(|contestant| contestant.name().contains(&only)) {
+            let workload = Workload { skew, audits_percent, transactions, seed };
             cells.push(cell(contestant, workload)?);
         }
     }
@@ -85,8 +88,12 @@ fn show(title: &str, cells: &[Cell]) -> bool {
     cells.iter().all(|cell| cell.losses.is_none() || !cell.contestant.keeps_updates())
 }
 
-fn number_after(flag: &str, otherwise: u64) -> Result<u64, Error> {
-    match std::env::args().skip_while(|argument| argument != flag).nth(1) {
+fn after(flag: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != flag).nth(1)
+}
+
+fn number_after<N: FromStr<Err = ParseIntError>>(flag: &str, otherwise: N) -> Result<N, Error> {
+    match after(flag) {
         None => Ok(otherwise),
         Some(text) => Ok(text.parse()?),
     }

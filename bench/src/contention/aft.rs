@@ -52,7 +52,7 @@ impl Sandbox {
                 let elapsed = u64::try_from(start.elapsed().as_micros()).unwrap_or_default();
                 Timestamp::from_micros(EPOCH_MICROS + elapsed)
             }),
-            random: Arc::new(move || random.lock().unwrap_or_else(PoisonError::into_inner).next_wide()),
+            random: Arc::new(move || random.lock().unwrap_or_else(PoisonError::into_inner).wide_bits()),
         };
         Self { session: Session::new(store, behaviour, sources.clone()), sources }
     }

@@ -9,7 +9,7 @@ use aft_runtime_shim::retry::{Cause, Causes, Failed, Policy, Verdict, decide};
 use tokio::time::{Instant, sleep};
 
 use super::random::{Random, Zipf};
-use super::workload::{ACCOUNTS, Tally, Work, Workload};
+use super::workload::{ACCOUNTS, Progress, Tally, Work, Workload};
 use crate::Error;
 
 /// How long a transaction may take, retries included: what many functions are given.
@@ -92,7 +92,7 @@ fn shipped() -> Result<Policy, Error> {
     })
 }
 
-/// Works until time is up, and finishes what was begun by then.
+/// Works until all clients together have done what is to be done, and finishes what was begun by then.
 ///
 /// # Errors
 /// What an attempt failed with.
@@ -100,19 +100,19 @@ pub async fn serve(
     mut teller: impl Teller,
     pauses: Pauses,
     workload: Workload,
-    until: Instant,
+    progress: &Progress,
     mut random: Random,
 ) -> Result<Tally, Error> {
     let zipf = Zipf::new(ACCOUNTS, workload.skew);
     let mut tally = Tally::default();
     // Not all at the same moment.
     sleep(random.up_to(THINKS * 4)).await;
-    while Instant::now() < until {
+    while !progress.is_over() {
         let work = Work::draw(&workload, &zipf, &mut random);
         let began = Instant::now();
         let mut task = Task {
             work: &work,
-            transaction: random.next_wide(),
+            transaction: random.wide_bits(),
             attempt: AttemptNumber::FIRST,
             thinks: random.log_normal(THINKS, 0.3),
             deadline: began + DEADLINE,
@@ -120,8 +120,8 @@ pub async fn serve(
         loop {
             let since = Instant::now();
             if teller.attempt(&task).await? == Attempted::Committed {
-                let now = Instant::now();
-                tally.commits(&work, now - began, task.attempt.get() as usize, now < until);
+                tally.commits(&work, began.elapsed(), task.attempt.get() as usize);
+                progress.advance();
                 break;
             }
             tally.aborted += 1;

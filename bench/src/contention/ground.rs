@@ -24,7 +24,7 @@ pub enum Ground {
     /// In this process, as slow and as dear as [`super::model`] says.
     Virtual(Engine, Arc<Meter>),
     /// AWS's own.
-    Local(Config),
+    Local(Box<Config>),
 }
 
 impl Ground {
@@ -41,7 +41,7 @@ impl Ground {
     /// # Errors
     /// If it does not make them.
     pub async fn local(endpoint: &str, name: &str) -> Result<Self, Error> {
-        let ground = Self::Local(Config {
+        let ground = Self::Local(Box::new(Config {
             data_table: name.to_owned(),
             transaction_table: format!("{name}-transactions"),
             region: REGION.to_owned(),
@@ -52,7 +52,7 @@ impl Ground {
                 session_token: None,
             },
             reads: ReadConsistency::Strong,
-        });
+        }));
         ground.true_store().create_tables().await?;
         Ok(ground)
     }

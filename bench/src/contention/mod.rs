@@ -39,7 +39,7 @@ use ground::Ground;
 use model::Usage;
 use plain::ByHand;
 use random::Random;
-use workload::{CLIENTS, Losses, Tally, Workload};
+use workload::{CLIENTS, Losses, Progress, Tally, Workload};
 
 /// Who does the work, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub struct Cell {
     pub tally: Tally,
     /// What they cost, if that is counted.
     pub usage: Option<Usage>,
-    /// For how long clients were at it, the last transactions included.
+    /// How long it took until so many had committed as should.
     pub took: Duration,
     /// What is missing.
     pub losses: Losses,
@@ -118,15 +118,15 @@ pub fn in_virtual_time(contestant: Contestant, workload: Workload) -> Result<Cel
 /// # Errors
 /// If a request ended otherwise than in a commit or a conflict.
 pub async fn run(ground: &Ground, contestant: Contestant, workload: Workload) -> Result<Cell, Error> {
-    let start = Instant::now();
+    let progress = Progress::new(&workload);
     let mut seeds = Random::new(workload.seed);
     let clients = (0..CLIENTS).map(|_| {
         // The same transactions for every contestant.
-        let (work, requests, own) = (Random::new(seeds.next()), Random::new(seeds.next()), Random::new(seeds.next()));
-        client(ground, contestant, workload, start, [work, requests, own])
+        let (work, requests, own) = (Random::new(seeds.bits()), Random::new(seeds.bits()), Random::new(seeds.bits()));
+        client(ground, contestant, workload, &progress, [work, requests, own])
     });
     let tallies = join_all(clients).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let took = start.elapsed();
+    let took = progress.took();
     let tally = tallies.into_iter().fold(Tally::default(), Tally::and);
     let accounts = match contestant {
         Contestant::Serializable | Contestant::ReadAtomic => aft::accounts(&ground.true_store()).await?,
@@ -138,39 +138,37 @@ pub async fn run(ground: &Ground, contestant: Contestant, workload: Workload) ->
     Ok(Cell { contestant, workload, usage: ground.usage(), took, losses, tally })
 }
 
-type Served = Pin<Box<dyn Future<Output = Result<Tally, Error>>>>;
+type Served<'a> = Pin<Box<dyn Future<Output = Result<Tally, Error>> + 'a>>;
 
-fn client(
+fn client<'a>(
     ground: &Ground,
     contestant: Contestant,
     workload: Workload,
-    start: Instant,
+    progress: &'a Progress,
     [work, requests, own]: [Random; 3],
-) -> Served {
-    let (pauses, until) = (contestant.pauses(), start + workload.lasts);
+) -> Served<'a> {
+    let (pauses, start) = (contestant.pauses(), Instant::now());
     let sandbox = |isolation| Sandbox::new(ground.store(requests.clone()), isolation, start, own.clone());
     let by_hand =
         |keeps_record| ByHand::new(ground.client(requests.clone()), ground.tables(), keeps_record, own.clone());
     match contestant {
-        Contestant::Serializable => Box::pin(serve(sandbox(Isolation::Serializable), pauses, workload, until, work)),
-        Contestant::ReadAtomic => Box::pin(serve(sandbox(Isolation::ReadAtomic), pauses, workload, until, work)),
+        Contestant::Serializable => Box::pin(serve(sandbox(Isolation::Serializable), pauses, workload, progress, work)),
+        Contestant::ReadAtomic => Box::pin(serve(sandbox(Isolation::ReadAtomic), pauses, workload, progress, work)),
         Contestant::Recorded | Contestant::RecordedWithShimsPauses => {
-            Box::pin(serve(by_hand(true), pauses, workload, until, work))
+            Box::pin(serve(by_hand(true), pauses, workload, progress, work))
         }
-        Contestant::Bare => Box::pin(serve(by_hand(false), pauses, workload, until, work)),
+        Contestant::Bare => Box::pin(serve(by_hand(false), pauses, workload, progress, work)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::workload::Workload;
     use super::{Contestant, in_virtual_time, table};
 
     #[test]
     fn the_same_seed_gives_the_same_table_and_only_read_atomic_loses_updates() {
-        let workload = Workload { skew: 2.0, audits_percent: 20, lasts: Duration::from_secs(1), seed: 7 };
+        let workload = Workload { skew: 2.0, audits_percent: 20, transactions: 60, seed: 7 };
         let table = || {
             let cells: Vec<_> = Contestant::ALL.map(|contestant| in_virtual_time(contestant, workload).unwrap()).into();
             for cell in &cells {

@@ -91,7 +91,7 @@ impl ByHand {
             actions.insert(0, self.record(task.transaction)?);
         }
         // The SDK's own would not come from the seed.
-        let token = format!("{:032x}", self.random.next_wide());
+        let token = format!("{:032x}", self.random.wide_bits());
         let request = self.client.transact_write_items().set_transact_items(Some(actions)).client_request_token(token);
         match request.send().await {
             Ok(_) => Ok(Attempted::Committed),

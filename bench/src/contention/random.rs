@@ -15,7 +15,7 @@ impl Random {
     }
 
     /// 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let bits = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -23,19 +23,19 @@ impl Random {
     }
 
     /// 128 bits.
-    pub fn next_wide(&mut self) -> u128 {
-        u128::from(self.next()) << 64 | u128::from(self.next())
+    pub fn wide_bits(&mut self) -> u128 {
+        u128::from(self.bits()) << 64 | u128::from(self.bits())
     }
 
     /// From nothing to the longest: full jitter.
     pub fn up_to(&mut self, longest: Duration) -> Duration {
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
-        Duration::from_micros(self.next() % micros.saturating_add(1))
+        Duration::from_micros(self.bits() % micros.saturating_add(1))
     }
 
     /// At least 0, less than 1.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Half of all are not above the median, 99 % not above `e^(2.33 × spread)` times it. In whole milliseconds, as tokio's

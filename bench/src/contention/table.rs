@@ -60,7 +60,7 @@ fn row(cell: &Cell) -> [String; 12] {
     [
         format!("{:.1}", cell.workload.skew),
         cell.contestant.name().to_owned(),
-        format!("{:.0}", tally.in_time as f64 / cell.workload.lasts.as_secs_f64()),
+        format!("{:.0}", cell.workload.transactions as f64 / cell.took.as_secs_f64()),
         format!("{:.2}", each(tally.aborted as f64)),
         percentile(50),
         percentile(99),

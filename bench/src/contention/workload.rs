@@ -1,7 +1,11 @@
 //! What clients do: transfers between two accounts, and audits of ten; what comes of it.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::random::{Random, Zipf};
 use crate::Error;
@@ -23,8 +27,8 @@ pub struct Workload {
     pub skew: f64,
     /// How many of a hundred transactions are audits.
     pub audits_percent: u64,
-    /// For how long clients begin transactions.
-    pub lasts: Duration,
+    /// Clients begin transactions until so many have committed.
+    pub transactions: usize,
     /// Whatever is left to chance comes from this.
     pub seed: u64,
 }
@@ -94,7 +98,7 @@ impl Work {
     /// Draws one.
     #[must_use]
     pub fn draw(workload: &Workload, zipf: &Zipf, random: &mut Random) -> Self {
-        let wanted = if random.next() % 100 < workload.audits_percent { AUDITED } else { 2 };
+        let wanted = if random.bits() % 100 < workload.audits_percent { AUDITED } else { 2 };
         let mut accounts = Vec::new();
         while accounts.len() < wanted {
             let account = zipf.draw(random);
@@ -103,7 +107,7 @@ impl Work {
             }
         }
         match accounts[..] {
-            [from, to] => Self::Transfer { from, to, amount: 1 + (random.next() % 10) as i64 },
+            [from, to] => Self::Transfer { from, to, amount: 1 + (random.bits() % 10) as i64 },
             _ => Self::Audit(accounts.into_iter().collect()),
         }
     }
@@ -118,11 +122,47 @@ impl Work {
     }
 }
 
+/// How far all clients together have come.
+#[derive(Debug)]
+pub struct Progress {
+    start: Instant,
+    goal: usize,
+    committed: AtomicUsize,
+    took: OnceLock<Duration>,
+}
+
+impl Progress {
+    /// They begin now.
+    #[must_use]
+    pub fn new(workload: &Workload) -> Self {
+        let committed = AtomicUsize::new(0);
+        Self { start: Instant::now(), goal: workload.transactions, committed, took: OnceLock::new() }
+    }
+
+    /// One more.
+    pub fn advance(&self) {
+        if self.committed.fetch_add(1, Ordering::Relaxed) + 1 == self.goal {
+            // It happens once.
+            let _ = self.took.set(self.start.elapsed());
+        }
+    }
+
+    /// Whether that was all; what is under way goes on to its end.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.took.get().is_some()
+    }
+
+    /// How long it took until so many had committed.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.took.get().copied().unwrap_or_else(|| self.start.elapsed())
+    }
+}
+
 /// What the clients' transactions came to.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Those that committed before time was up.
-    pub in_time: usize,
     /// From the first attempt's begin to the commit.
     pub transfers: Samples,
     /// The same, of audits.
@@ -143,19 +183,17 @@ impl Tally {
     }
 
     /// A transaction has committed.
-    pub fn commits(&mut self, work: &Work, latency: Duration, attempts: usize, in_time: bool) {
+    pub fn commits(&mut self, work: &Work, latency: Duration, attempts: usize) {
         match work {
             Work::Transfer { .. } => self.transfers.push(latency),
             Work::Audit(_) => self.audits.push(latency),
         }
         self.most_attempts = self.most_attempts.max(attempts);
-        self.in_time += usize::from(in_time);
     }
 
     /// Both.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
-        self.in_time += other.in_time;
         self.transfers.append(other.transfers);
         self.audits.append(other.audits);
         self.aborted += other.aborted;

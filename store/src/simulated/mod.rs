@@ -121,10 +121,7 @@ impl Engine {
 
     /// What carries requests here, for another client than the store.
     #[must_use]
-    pub fn http_client<F: Into<Fate>>(
-        &self,
-        plan: impl Fn(&Request) -> F + Send + Sync + 'static,
-    ) -> SharedHttpClient {
+    pub fn http_client<F: Into<Fate>>(&self, plan: impl Fn(&Request) -> F + Send + Sync + 'static) -> SharedHttpClient {
         connector::http_client(self.clone(), Arc::new(move |request: &Request| plan(request).into()))
     }
 
