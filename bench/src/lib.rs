@@ -3,11 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | `benches/functions.rs` | the pure functions that every request pays for (divan) |
+//! | `benches/contention.rs` | serializable beside the same work by hand and beside read atomic; prints tables |
 //! | `benches/processes.rs` | the layer's processes as they are shipped; prints one table |
 //! | [`buffer`] | PUT and GET of the write buffer, beside a server that only says hello |
 //! | [`proxied`] | invocations with and without the layer; memory |
 //! | [`control`] | the round trips between shim and extension that an invocation waits for |
 //! | [`start`] | from exec to register; sizes |
+//! | [`mod@contention`] | clients that meet at the same keys, in virtual time and on DynamoDB Local |
 //! | [`setup`] | the programs, the embedded engine, a host's configuration |
 //! | [`lambda`] | an Extensions API that notes when it is called |
 //! | [`process`] | the processor a thread may use, the memory a process has |
@@ -15,10 +17,11 @@
 //! | [`samples`], [`report`] | percentiles; the table |
 //! | `bin/hello.rs`, `bin/empty-runtime.rs` | what is measured beside the layer |
 //!
-//! Nothing here fails on a missed target: a figure on a shared machine is no test. The tests of behaviour are elsewhere.
+//! Nothing here fails on a missed target: a figure on a shared machine is no test. (`contention` fails if money is lost.) The tests of behaviour are elsewhere.
 
 pub mod buffer;
 pub mod connection;
+pub mod contention;
 pub mod control;
 pub mod lambda;
 pub mod process;

@@ -17,6 +17,11 @@ impl Samples {
         self.0.push(duration);
     }
 
+    /// Takes over all of these.
+    pub fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

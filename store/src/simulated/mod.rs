@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aft_protocol::atomic_read::Records;
 use aft_protocol::id::TransactionId;
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -44,8 +45,10 @@ mod transactions;
 pub use fault::{Cancellation, Fate, Fault, Side, Throttle};
 pub use request::{Request, What};
 
-const DATA_TABLE: &str = "data";
-const TRANSACTION_TABLE: &str = "transactions";
+/// The name of the data table.
+pub const DATA_TABLE: &str = "data";
+/// The name of the transaction table.
+pub const TRANSACTION_TABLE: &str = "transactions";
 
 /// Decides over each request of a store.
 type Plan = Arc<dyn Fn(&Request) -> Fate + Send + Sync>;
@@ -59,7 +62,8 @@ pub struct Engine {
 struct Shared {
     start: Instant,
     tables: engine::Tables,
-    trace: Mutex<String>,
+    /// `None`: nobody is to read it.
+    trace: Option<Mutex<String>>,
 }
 
 impl Engine {
@@ -68,10 +72,21 @@ impl Engine {
     /// # Errors
     /// [`StoreError`] if the engine does not make them.
     pub async fn new() -> Result<Self, StoreError> {
-        let shared = Shared { start: Instant::now(), tables: engine::Tables::new()?, trace: Mutex::default() };
+        Self::with_trace(Some(Mutex::default())).await
+    }
+
+    /// The same without a trace, for what runs long.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub async fn untraced() -> Result<Self, StoreError> {
+        Self::with_trace(None).await
+    }
+
+    async fn with_trace(trace: Option<Mutex<String>>) -> Result<Self, StoreError> {
+        let shared = Shared { start: Instant::now(), tables: engine::Tables::new()?, trace };
         let engine = Self { shared: Arc::new(shared) };
-        engine.store(|_| Fault::None).create_tables().await?;
-        engine.shared.trace().clear();
+        engine.unseen().create_tables().await?;
         Ok(engine)
     }
 
@@ -101,8 +116,13 @@ impl Engine {
             },
             reads,
         };
-        let plan = Arc::new(move |request: &Request| plan(request).into());
-        DynamoDb::with_http_client(&config, limits, connector::http_client(self.clone(), plan))
+        DynamoDb::with_http_client(&config, limits, self.http_client(plan))
+    }
+
+    /// What carries requests here, for another client than the store.
+    #[must_use]
+    pub fn http_client<F: Into<Fate>>(&self, plan: impl Fn(&Request) -> F + Send + Sync + 'static) -> SharedHttpClient {
+        connector::http_client(self.clone(), Arc::new(move |request: &Request| plan(request).into()))
     }
 
     /// Every transaction that has a commit record, without a request.
@@ -149,19 +169,19 @@ impl Engine {
     /// A line for each request so far: when, what, and what became of it.
     #[must_use]
     pub fn trace(&self) -> String {
-        self.shared.trace().clone()
+        self.shared.trace().map_or_else(String::new, |trace| trace.clone())
     }
 }
 
 impl Shared {
-    fn trace(&self) -> MutexGuard<'_, String> {
-        self.trace.lock().unwrap_or_else(PoisonError::into_inner)
+    fn trace(&self) -> Option<MutexGuard<'_, String>> {
+        Some(self.trace.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn note(&self, request: &Request, fate: Fate) {
-        if fate.fault != Fault::Unseen {
+        if let Some(mut trace) = self.trace().filter(|_| fate.fault != Fault::Unseen) {
             // Writing to a string cannot fail.
-            let _ = writeln!(self.trace(), "{:?} {request} -> {fate:?}", self.start.elapsed());
+            let _ = writeln!(trace, "{:?} {request} -> {fate:?}", self.start.elapsed());
         }
     }
 }
