@@ -17,9 +17,9 @@ use tokio::runtime::Builder;
 
 const SKEWS: [f64; 4] = [0.0, 1.0, 1.5, 2.0];
 /// Transactions of each cell.
-const TRANSACTIONS: usize = 1_500;
+const TRANSACTIONS: usize = 1_000;
 /// The same on DynamoDB Local, where a second lasts a second.
-const LOCAL_TRANSACTIONS: usize = 600;
+const LOCAL_TRANSACTIONS: usize = 300;
 const AUDITS_PERCENT: u64 = 20;
 
 fn main() -> ExitCode {

@@ -166,17 +166,20 @@ mod tests {
     use super::workload::Workload;
     use super::{Contestant, in_virtual_time, table};
 
+    const WORKLOAD: Workload = Workload { skew: 2.0, audits_percent: 20, transactions: 60, seed: 7 };
+
     #[test]
-    fn the_same_seed_gives_the_same_table_and_only_read_atomic_loses_updates() {
-        let workload = Workload { skew: 2.0, audits_percent: 20, transactions: 60, seed: 7 };
-        let table = || {
-            let cells: Vec<_> = Contestant::ALL.map(|contestant| in_virtual_time(contestant, workload).unwrap()).into();
-            for cell in &cells {
-                assert!(cell.tally.committed() > 0, "{}", cell.contestant.name());
-                assert_eq!(cell.losses.is_none(), cell.contestant.keeps_updates(), "{}", cell.contestant.name());
-            }
-            table::of(&cells)
-        };
+    fn only_read_atomic_loses_updates() {
+        for contestant in Contestant::ALL {
+            let cell = in_virtual_time(contestant, WORKLOAD).unwrap();
+            assert!(cell.tally.committed() >= WORKLOAD.transactions, "{}", contestant.name());
+            assert_eq!(cell.losses.is_none(), contestant.keeps_updates(), "{}: {:?}", contestant.name(), cell.losses);
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_table() {
+        let table = || table::of(&[in_virtual_time(Contestant::Serializable, WORKLOAD).unwrap()]);
         assert_eq!(table(), table());
     }
 }
