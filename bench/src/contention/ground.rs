@@ -1,5 +1,6 @@
 //! Where the clients meet: an engine in this process on virtual time, or DynamoDB Local on this machine's.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +107,20 @@ impl Ground {
             Self::Local(config) => {
                 let endpoint = config.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
                 over(settings().endpoint_url(endpoint), aws_smithy_http_client::Builder::new().build_http())
+            }
+        }
+    }
+
+    /// What tells this ground's tokens from those of other grounds in the same DynamoDB: it knows a token whatever table it was
+    /// about.
+    #[must_use]
+    pub fn salt(&self) -> u64 {
+        match self {
+            Self::Virtual(..) => 0,
+            Self::Local(config) => {
+                let mut hasher = DefaultHasher::new();
+                config.data_table.hash(&mut hasher);
+                hasher.finish()
             }
         }
     }

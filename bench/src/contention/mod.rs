@@ -122,7 +122,8 @@ pub async fn run(ground: &Ground, contestant: Contestant, workload: Workload) ->
     let mut seeds = Random::new(workload.seed);
     let clients = (0..CLIENTS).map(|_| {
         // The same transactions for every contestant.
-        let (work, requests, own) = (Random::new(seeds.bits()), Random::new(seeds.bits()), Random::new(seeds.bits()));
+        let (work, requests) = (Random::new(seeds.bits()), Random::new(seeds.bits()));
+        let own = Random::new(seeds.bits() ^ ground.salt());
         client(ground, contestant, workload, &progress, [work, requests, own])
     });
     let tallies = join_all(clients).await.into_iter().collect::<Result<Vec<_>, _>>()?;
