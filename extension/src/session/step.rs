@@ -60,8 +60,11 @@ impl<S: Store> Session<S> {
                     }
                     refused += 1;
                     if refused <= MORE_TRIES && (!obstacles.is_contended() || tries.another(&error).await) {
-                        if let Some(conflict) = self.overtaken(&terms.guards, &obstacles, &tries).await {
-                            return self.after_all(record, may_have_applied, conflict, deadline).await;
+                        // Whoever was faster may be an earlier try of this very attempt, whose record is not to be seen yet.
+                        if !may_have_applied
+                            && let Some(conflict) = self.overtaken(&terms.guards, &obstacles, &tries).await
+                        {
+                            return Err(conflict_of(record.transaction(), &conflict));
                         }
                         continue;
                     }
