@@ -8,6 +8,7 @@
 //! What is under way elsewhere at the same keys may come to nothing, so it is waited for a few times, and not taken for a
 //! conflict at once: two transactions that only read a key are in each other's way at the store, and in no other way.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use aft_protocol::head::Keep;
@@ -17,6 +18,7 @@ use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 use aft_protocol::version::Version;
 use aft_protocol::wire::ErrorCode;
+use aft_store::retry::Tries;
 use aft_store::{ErrorKind, Obstacles, Stepped, Store, StoreError, Terms, Validated};
 use tokio::time::Instant;
 
@@ -59,6 +61,12 @@ impl<S: Store> Session<S> {
                     }
                     refused += 1;
                     if refused <= MORE_TRIES && (!obstacles.is_contended() || tries.another(&error).await) {
+                        // Whoever was faster may be an earlier try of this very attempt, whose record is not to be seen yet.
+                        if !may_have_applied
+                            && let Some(conflict) = self.overtaken(&terms.guards, &obstacles, &tries).await
+                        {
+                            return Err(conflict_of(record.transaction(), &conflict));
+                        }
                         continue;
                     }
                     if may_have_applied {
@@ -74,6 +82,19 @@ impl<S: Store> Session<S> {
                 return Err(not_recorded(&error, may_have_applied));
             }
         }
+    }
+
+    /// What was under way has changed, by now, something that is insisted on: then another try would be refused. To look costs a
+    /// read of the keys in question; a try costs two writes for every key, on the hottest one there is. A look that fails
+    /// tells nothing.
+    async fn overtaken(&self, guards: &Guards, obstacles: &Obstacles, tries: &Tries<'_>) -> Option<String> {
+        let keys: BTreeSet<_> = obstacles.contended.iter().filter(|key| guards.contains_key(*key)).cloned().collect();
+        if keys.is_empty() {
+            return None;
+        }
+        let heads = tries.run(self.inner.store.latest_heads(&keys)).await.ok()?;
+        let changed = heads.into_iter().map(|(key, head)| (key, head.current.version)).collect();
+        explained(guards, &Obstacles { changed, ..Obstacles::default() })
     }
 
     /// R-SER-2: a head is further than was known, or what it would leave to a record may be gone too soon. Neither is anybody's
@@ -128,6 +149,9 @@ impl<S: Store> Session<S> {
                     let error = in_the_way(&obstacles);
                     if refused > MORE_TRIES || !tries.another(&error).await {
                         return conflict_of(transaction, &error.to_string());
+                    }
+                    if let Some(conflict) = self.overtaken(guards, &obstacles, &tries).await {
+                        return conflict_of(transaction, &conflict);
                     }
                     continue;
                 }
