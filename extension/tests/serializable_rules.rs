@@ -324,6 +324,32 @@ async fn r_ser_4_what_is_under_way_is_waited_for_a_few_times() {
     assert_eq!(stored(&store, "a").as_deref(), Some("1"));
 }
 
+/// Who was faster has moved a head that this one insists on: another try would be refused, and costs more than a look.
+#[tokio::test(start_paused = true)]
+async fn r_ser_4_what_has_been_overtaken_is_not_tried_again() {
+    let store = Memory::new();
+    let other = sandbox(&store, 2);
+    let one = faulty(&store, 1, |call| match call {
+        Call::CommitIf(..) | Call::Validate(_) => Fault::Contended,
+        _ => Fault::None,
+    });
+    for only_reads in [false, true] {
+        one.begin(1).await;
+        one.get_all(1, &["a", "b"]).await;
+        if !only_reads {
+            one.put(1, "b", "1");
+        }
+        let session = one.session.clone();
+        let id = TransactionId::from_bits(1);
+        let committing = tokio::spawn(async move { session.commit(id, AttemptNumber::FIRST, answer("ok")).await });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        other.write(2 + u128::from(only_reads), &[("a", "other")]).await;
+        assert!(conflict(&committing.await.unwrap().unwrap()).starts_with("\"a\" was "));
+        one.end(1);
+    }
+    assert_eq!((one.count(is_step), one.count(is_validation)), (1, 1));
+}
+
 /// What a conflict was about leaves the cache, and an eventually consistent read is not asked again.
 #[tokio::test(start_paused = true)]
 async fn r_ser_4_the_next_attempt_reads_what_is_there() {
