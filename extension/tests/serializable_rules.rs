@@ -195,9 +195,54 @@ async fn r_ser_3_what_only_read_is_validated_before_its_answer() {
         auditor.end(3);
     }
     auditor.begin(3).await;
-    auditor.get_all(3, &["a", "b", "never written"]).await;
+    for key in ["a", "b", "never written"] {
+        auditor.get(3, key).await;
+    }
     assert_eq!(auditor.commit(3, "100").await, CommitResult::Committed);
     assert_eq!((auditor.count(is_validation), auditor.count(is_step)), (3, 0));
+}
+
+/// What was read at one moment was there at one moment, whatever has happened since; with one key more it must be shown.
+#[tokio::test(start_paused = true)]
+async fn r_ser_3_what_was_read_at_once_needs_no_validation() {
+    let store = Memory::new();
+    let (one, auditor) = (sandbox(&store, 1), sandbox(&store, 2));
+    one.write(1, &[("a", "50"), ("b", "50")]).await;
+    for (more, transaction) in [(false, 2), (true, 3)] {
+        auditor.begin(transaction).await;
+        auditor.get_all(transaction, &["a", "b", "never written"]).await;
+        if more {
+            auditor.get(transaction, "c").await;
+        }
+        one.write(transaction + 10, &[("a", "0"), ("b", "100")]).await;
+        let result = auditor.commit(transaction, "100").await;
+        assert_eq!(result == CommitResult::Committed, !more, "{result:?}");
+        auditor.end(transaction);
+    }
+    let at_once = auditor.count(|call| matches!(call, Call::HeadsAtOnce(keys) if keys.len() == 3));
+    assert_eq!((at_once, auditor.count(is_validation)), (2, 1));
+    auditor.begin(4).await;
+    auditor.get_all(4, &["a", "b"]).await;
+    auditor.put(4, "a", "lost?");
+    one.write(20, &[("b", "changed")]).await;
+    conflict(&auditor.commit(4, "ok").await);
+}
+
+/// Where others are always in the way, or the heads are too large for one answer, it is read key by key, and validated.
+#[tokio::test(start_paused = true)]
+async fn r_ser_3_what_cannot_be_read_at_once_is_validated() {
+    for (fault, calls) in [(Fault::Contended, 6), (Fault::Before(ErrorKind::Rejected), 1)] {
+        let store = Memory::new();
+        let auditor = faulty(&store, 1, move |call| match call {
+            Call::HeadsAtOnce(_) => fault,
+            _ => Fault::None,
+        });
+        auditor.begin(1).await;
+        auditor.get_all(1, &["a", "b"]).await;
+        assert_eq!(auditor.commit(1, "ok").await, CommitResult::Committed);
+        let at_once = auditor.count(|call| matches!(call, Call::HeadsAtOnce(_)));
+        assert_eq!((at_once, auditor.count(is_validation)), (calls, 1), "{fault:?}");
+    }
 }
 
 /// One key was at one version at one moment, whatever came of it.
@@ -314,7 +359,8 @@ async fn r_ser_4_what_is_under_way_is_waited_for_a_few_times() {
         _ => Fault::None,
     });
     crowded.begin(2).await;
-    crowded.get_all(2, &["a", "b"]).await;
+    crowded.get(2, "a").await;
+    crowded.get(2, "b").await;
     let why = "another transaction is at \"a\"";
     assert!(conflict(&crowded.commit(2, "ok").await).contains(why));
     crowded.begin(3).await;
@@ -335,7 +381,8 @@ async fn r_ser_4_what_has_been_overtaken_is_not_tried_again() {
     });
     for only_reads in [false, true] {
         one.begin(1).await;
-        one.get_all(1, &["a", "b"]).await;
+        one.get(1, "a").await;
+        one.get(1, "b").await;
         if !only_reads {
             one.put(1, "b", "1");
         }

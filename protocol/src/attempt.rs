@@ -68,6 +68,8 @@ pub struct Intent {
     pub guards: Guards,
     /// What is there of the keys that it insists on and does not write, in bytes.
     pub checked_bytes: usize,
+    /// Whether all of it is known to have been so at one moment (R-SER-3).
+    pub is_proven: bool,
     /// Whether all heads move in one step with the record.
     pub isolation: Isolation,
 }
@@ -111,6 +113,8 @@ pub struct Attempt {
     reads: ReadSet,
     /// The read that doomed it.
     doom: Option<(Key, Version)>,
+    /// The versions that several keys had at one moment, when the attempt began to read with them.
+    at_once: Guards,
     /// What the item of each key that was read takes, in bytes.
     items: BTreeMap<Key, usize>,
     /// All that was read or written in [`Isolation::Serializable`]; otherwise what was written under a precondition.
@@ -131,6 +135,7 @@ impl Attempt {
             phase: Phase::Open,
             reads: ReadSet::default(),
             doom: None,
+            at_once: Guards::new(),
             items: BTreeMap::new(),
             step: Step::default(),
             writes: Writes::new(),
@@ -241,6 +246,17 @@ impl Attempt {
             Isolation::ReadAtomic => Ok(()),
             Isolation::Serializable => self.step.check_number(keys),
         }
+    }
+
+    /// Whether it insists on all that it will read, and has read nothing yet.
+    #[must_use]
+    pub fn begins_serializable(&self) -> bool {
+        self.isolation.is_serializable() && self.reads.is_empty()
+    }
+
+    /// These heads were there at one moment, and are what the attempt begins to read with.
+    pub fn begin_with(&mut self, heads: &BTreeMap<Key, Head>) {
+        self.at_once = heads.iter().map(|(key, head)| (key.clone(), head.current.version)).collect();
     }
 
     /// Reads `key` at this time (since the epoch), given its head and the records looked up so far. An accepted entry joins the
@@ -380,7 +396,10 @@ impl Attempt {
                 self.phase = Phase::Committing;
                 let isolation = self.isolation;
                 let (guards, checked_bytes) = (self.guards(), self.step.checked_bytes(&self.writes));
-                Ok(Intent { guards, checked_bytes, writes: std::mem::take(&mut self.writes), isolation })
+                // A single key always was.
+                let was_at_once = |(key, version): (&Key, &Version)| self.at_once.get(key) == Some(version);
+                let is_proven = guards.len() < 2 || guards.iter().all(was_at_once);
+                Ok(Intent { guards, checked_bytes, is_proven, writes: std::mem::take(&mut self.writes), isolation })
             }
             phase @ (Phase::Doomed | Phase::Committing | Phase::Closed) => Err(Refusal::NotOpen(phase)),
         }

@@ -15,7 +15,7 @@ use aft_protocol::isolation::Guards;
 use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 
-use crate::{Applied, Claimed, Committed, ErrorKind, Obstacles, Stepped, Store, StoreError, Terms, Validated};
+use crate::{Applied, AtOnce, Claimed, Committed, ErrorKind, Obstacles, Stepped, Store, StoreError, Terms, Validated};
 
 /// A call, as the plan sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Call {
     Commit(TransactionId),
     /// [`Store::commit_if`] of this transaction, with these keys.
     CommitIf(TransactionId, BTreeSet<Key>),
+    /// [`Store::heads_at_once`] of these keys.
+    HeadsAtOnce(BTreeSet<Key>),
     /// [`Store::validate`] of these keys.
     Validate(BTreeSet<Key>),
     /// [`Store::apply`] to this key.
@@ -55,7 +57,7 @@ pub enum Fault {
     HangBefore,
     /// It takes effect after the first time and is answered after the second.
     Slow(Duration, Duration),
-    /// Another step is under way at every key: [`Store::commit_if`] and [`Store::validate`] are refused for that, and have no
+    /// Another step is under way at every key: [`Store::commit_if`], [`Store::heads_at_once`] and [`Store::validate`] are refused for that, and have no
     /// effect. Other calls take effect.
     Contended,
     /// It takes effect and is answered; but a [`Store::commit_if`] that finds a record hears of the heads only, as if the store had
@@ -184,6 +186,14 @@ impl<S: Store + Clone> Store for Faulty<S> {
             _ => {}
         }
         self.meet(fault, self.inner.commit_if(record, terms)).await
+    }
+
+    async fn heads_at_once(&self, keys: &BTreeSet<Key>) -> Result<AtOnce, StoreError> {
+        let fault = (self.plan)(&Call::HeadsAtOnce(keys.clone()));
+        if fault == Fault::Contended {
+            return Ok(AtOnce::Refused(contended(keys.clone())));
+        }
+        self.meet(fault, self.inner.heads_at_once(keys)).await
     }
 
     async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {

@@ -95,6 +95,15 @@ pub enum Validated {
     Refused(Obstacles),
 }
 
+/// Several heads as they were at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AtOnce {
+    /// These; one entry a key.
+    Heads(BTreeMap<Key, Head>),
+    /// It could not be told.
+    Refused(Obstacles),
+}
+
 /// What stood in the way of a step that is taken whole or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Obstacles {
@@ -191,6 +200,11 @@ pub trait Store: Send + Sync + 'static {
         record: &CommitRecord,
         terms: &Terms,
     ) -> impl Future<Output = Result<Stepped, StoreError>> + Send;
+
+    /// The heads of these keys, 100 at most, as they were at one and the same moment, with no commit of several heads half
+    /// visible. Costs twice as much as [`Self::latest_heads`]; large heads may be too much for it, which is
+    /// [`ErrorKind::Rejected`].
+    fn heads_at_once(&self, keys: &BTreeSet<Key>) -> impl Future<Output = Result<AtOnce, StoreError>> + Send;
 
     /// Whether every one of these keys, 100 at most, is at its version at one and the same moment, with no commit of several
     /// heads half visible (R-SER-3).

@@ -14,7 +14,7 @@ use aft_protocol::key::Key;
 use aft_protocol::record::CommitRecord;
 use aft_protocol::version::Version;
 
-use crate::{Applied, Claimed, Committed, Obstacles, Stepped, Store, StoreError, Terms, Validated};
+use crate::{Applied, AtOnce, Claimed, Committed, Obstacles, Stepped, Store, StoreError, Terms, Validated};
 
 /// An in-memory store. Clones share the tables.
 #[derive(Debug, Clone, Default)]
@@ -125,6 +125,12 @@ impl Store for Memory {
         tables.heads.extend(moved);
         tables.records.insert(record.transaction(), record.clone());
         Ok(Stepped::Now)
+    }
+
+    async fn heads_at_once(&self, keys: &BTreeSet<Key>) -> Result<AtOnce, StoreError> {
+        let tables = self.tables();
+        let head = |key: &Key| tables.heads.get(key).cloned().unwrap_or_else(Head::absent);
+        Ok(AtOnce::Heads(keys.iter().map(|key| (key.clone(), head(key))).collect()))
     }
 
     async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {

@@ -43,7 +43,7 @@ pub enum StoreRequest {
     /// A record is written and so many keys are checked or moved, in one step: the commit.
     Step(usize),
     /// So many keys are looked at at one moment.
-    Validation(usize),
+    AtOnce(usize),
     /// Anything else: the probe of the tables.
     Other,
 }
@@ -65,7 +65,7 @@ impl StoreRequest {
             "DynamoDB_20120810.PutItem" => Self::Chunk,
             "DynamoDB_20120810.UpdateItem" => Self::Head(text(&body["Key"]["k"])),
             "DynamoDB_20120810.TransactWriteItems" => Self::Step(actions(&body).count() - 1),
-            "DynamoDB_20120810.TransactGetItems" => Self::Validation(actions(&body).count()),
+            "DynamoDB_20120810.TransactGetItems" => Self::AtOnce(actions(&body).count()),
             _ => Self::Other,
         }
     }

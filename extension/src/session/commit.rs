@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use aft_protocol::attempt::{Attempt, Identity, Intent, Phase, Refusal};
 use aft_protocol::id::{AttemptNumber, Nonce, SandboxId, TransactionId};
-use aft_protocol::isolation::Guards;
 use aft_protocol::limits;
 use aft_protocol::record::{CommitRecord, Response, Writes};
 use aft_protocol::step;
@@ -110,7 +109,7 @@ impl<S: Store> Session<S> {
         let memoized = self.inner.behaviour.memoize_always || open.is_explicit();
         let records_nothing = intent.writes.is_empty() && (discarded || !memoized);
         let result = if records_nothing {
-            self.commit_nothing(open, &intent.guards).await
+            self.commit_nothing(open, &intent).await
         } else {
             self.commit_writes(open, identity, intent, response).await
         };
@@ -126,10 +125,11 @@ impl<S: Store> Session<S> {
 
     /// R-COMMIT-7: nothing to write, nothing written. But a handler that was delivered twice may have had nothing left to
     /// do: then the recorded response is the answer.
-    async fn commit_nothing(&self, open: &Open, guards: &Guards) -> CommitResult {
+    async fn commit_nothing(&self, open: &Open, intent: &Intent) -> CommitResult {
         match self.earlier_commit(open).await {
             Some(answer) => answer,
-            None => self.validate(open, guards).await,
+            None if intent.is_proven => CommitResult::Committed,
+            None => self.validate(open, &intent.guards).await,
         }
     }
 

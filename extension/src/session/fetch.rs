@@ -17,12 +17,13 @@ use aft_protocol::key::Key;
 use aft_protocol::limits;
 use aft_protocol::record::Writes;
 use aft_store::retry::out_of_time;
-use aft_store::{ErrorKind, Store, StoreError};
+use aft_store::{AtOnce, ErrorKind, Store, StoreError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::cache::Asked;
 use super::retry::last_moment;
+use super::step::{MORE_TRIES, in_the_way};
 use super::{Open, Session};
 
 /// The keys whose heads an attempt knows, or is about to.
@@ -129,14 +130,46 @@ impl<S: Store> Session<S> {
         may_cache: bool,
     ) -> Result<BTreeMap<Key, Head>, StoreError> {
         let asked = self.asked();
-        let latest = self.inner.behaviour.reads_strongly || open.insists_on_the_latest();
-        let heads = if latest {
+        let mut latest = self.inner.behaviour.reads_strongly || open.insists_on_the_latest();
+        let heads = if let Some(heads) = self.heads_at_once(open, keys).await? {
+            latest = true;
+            heads
+        } else if latest {
             self.retrying(open.deadline, || self.inner.store.latest_heads(keys)).await?
         } else {
             self.retrying(open.deadline, || self.inner.store.heads(keys)).await?
         };
         self.fetched(&open.known, &heads, latest, Some(asked).filter(|_| may_cache));
         Ok(heads)
+    }
+
+    /// R-SER-3: a serializable attempt that begins with several keys reads them at one moment. If it reads no others and writes
+    /// nothing, that needs no validation; and nobody can change one between the read and its validation. `None`: another kind of read must do,
+    /// because it is none of that, others are in the way again and again, or the heads are too large for it.
+    async fn heads_at_once(
+        &self,
+        open: &Open,
+        keys: &BTreeSet<Key>,
+    ) -> Result<Option<BTreeMap<Key, Head>>, StoreError> {
+        if keys.len() < 2 || !open.attempt().begins_serializable() {
+            return Ok(None);
+        }
+        let mut tries = self.patience(last_moment(open.deadline)).tries();
+        for _ in 0..=MORE_TRIES {
+            let error = match tries.run(self.inner.store.heads_at_once(keys)).await {
+                Ok(AtOnce::Heads(heads)) => {
+                    open.attempt().begin_with(&heads);
+                    return Ok(Some(heads));
+                }
+                Ok(AtOnce::Refused(obstacles)) => in_the_way(&obstacles),
+                Err(error) if !error.kind().is_retryable() => return Ok(None),
+                Err(error) => error,
+            };
+            if !tries.another(&error).await {
+                return Err(error);
+            }
+        }
+        Ok(None)
     }
 
     /// These keys were written: looks up, beside the handler, the heads that the attempt does not know.

@@ -27,7 +27,7 @@ use super::retry::last_moment;
 use super::{CommitResult, Open, Session};
 
 /// How often a step is tried again because of others that are under way, or were faster.
-const MORE_TRIES: u32 = 5;
+pub(super) const MORE_TRIES: u32 = 5;
 
 /// Keys that a conflict's explanation names.
 const NAMED_KEYS: usize = 5;
@@ -129,11 +129,8 @@ impl<S: Store> Session<S> {
         Err(conflict_of(record.transaction(), &conflict))
     }
 
-    /// R-SER-3: whether what was read was there at one moment. One key always was.
+    /// R-SER-3: whether what was read was there at one moment.
     pub(super) async fn validate(&self, open: &Open, guards: &Guards) -> CommitResult {
-        if guards.len() < 2 {
-            return CommitResult::Committed;
-        }
         let transaction = open.attempt().identity().transaction;
         let mut tries = self.patience(last_moment(open.deadline)).tries();
         let mut refused = 0;
@@ -182,7 +179,7 @@ fn described((key, read, found): (&Key, Version, Version)) -> String {
     format!("{key:?} was {} when it was read and is {} now", at(read), at(found))
 }
 
-fn in_the_way(obstacles: &Obstacles) -> StoreError {
+pub(super) fn in_the_way(obstacles: &Obstacles) -> StoreError {
     StoreError::new(ErrorKind::Unavailable, "commit", obstacles.to_string())
 }
 

@@ -19,7 +19,7 @@ use aft_store::faults::{Call, Fault, Faulty};
 use aft_store::memory::Memory;
 use aft_store::simulated::fault::Cancellation;
 use aft_store::simulated::{self, Engine, Request, Side, Throttle, What};
-use aft_store::{Applied, Claimed, Committed, ErrorKind, Stepped, Store, StoreError, Terms, Validated};
+use aft_store::{Applied, AtOnce, Claimed, Committed, ErrorKind, Stepped, Store, StoreError, Terms, Validated};
 
 use tokio::time::Instant;
 
@@ -249,6 +249,10 @@ impl<S: Store> Store for Mortal<S> {
 
     async fn commit_if(&self, record: &CommitRecord, terms: &Terms) -> Result<Stepped, StoreError> {
         self.life.last(self.store.commit_if(record, terms)).await
+    }
+
+    async fn heads_at_once(&self, keys: &BTreeSet<Key>) -> Result<AtOnce, StoreError> {
+        self.life.last(self.store.heads_at_once(keys)).await
     }
 
     async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {

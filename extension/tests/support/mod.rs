@@ -31,7 +31,7 @@ use aft_protocol::version::{Timestamp, Version};
 use aft_protocol::wire::Begin;
 use aft_store::faults::{Call, Fault, Faulty};
 use aft_store::memory::Memory;
-use aft_store::{Applied, Claimed, Committed, Stepped, Store, StoreError, Terms, Validated};
+use aft_store::{Applied, AtOnce, Claimed, Committed, Stepped, Store, StoreError, Terms, Validated};
 use tokio::time::Instant;
 
 pub const DEADLINE_MS: u64 = 10_000;
@@ -141,6 +141,10 @@ impl<S: Store, T: Truth> Store for Watched<S, T> {
     async fn commit_if(&self, record: &CommitRecord, terms: &Terms) -> Result<Stepped, StoreError> {
         self.watch(record).await;
         self.store.commit_if(record, terms).await
+    }
+
+    async fn heads_at_once(&self, keys: &BTreeSet<Key>) -> Result<AtOnce, StoreError> {
+        self.store.heads_at_once(keys).await
     }
 
     async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {

@@ -99,6 +99,8 @@ macro_rules! conformance {
                 of_concurrent_steps_of_one_transaction_exactly_one_wins
                 concurrent_transfers_keep_the_sum
                 a_validation_never_holds_over_half_of_a_step
+                heads_that_are_read_at_once_are_never_half_of_a_step
+                heads_are_read_at_once_as_they_are
                 a_validation_names_what_has_changed
                 ninety_nine_keys_are_validated
                 the_most_that_may_be_read_is_checked_and_validated

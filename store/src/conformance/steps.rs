@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::{EXPIRES_AT_SECONDS, Fault, Outcome, World, noise, text};
-use crate::{Applied, Obstacles, Stepped, Store, StoreError, Terms, Validated};
+use crate::{Applied, AtOnce, Obstacles, Stepped, Store, StoreError, Terms, Validated};
 
 /// What a head holds before the steps of a case.
 const OLD: u64 = 1;
@@ -527,6 +527,43 @@ pub async fn a_validation_never_holds_over_half_of_a_step<S: Store>(world: &Worl
     let (transferred, audited) = futures_util::future::join(transfers, audits).await;
     transferred?;
     audited
+}
+
+/// R-SER-3: what is read at once is a sum that was, however many transfers are under way.
+pub async fn heads_that_are_read_at_once_are_never_half_of_a_step<S: Store>(world: &World<S>) -> Outcome {
+    world.open_accounts().await?;
+    let (keys, _) = world.balances().await?;
+    let keys = keys.into_iter().collect();
+    let transfers = try_join_all((STEP..STEP + TRANSFERS).map(|number| world.transfer(number)));
+    let audits = async {
+        let mut read = 0;
+        for _ in 0..TRIES {
+            if let AtOnce::Heads(heads) = world.store.heads_at_once(&keys).await? {
+                let sum = heads.values().map(amount_of).sum::<Result<i64, _>>()?;
+                assert_eq!(sum, 2 * BALANCE, "a sum that never was: {heads:?}");
+                read += 1;
+            }
+            if read > 20 {
+                return Ok::<_, Fault>(());
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("never read");
+    };
+    let (transferred, audited) = futures_util::future::join(transfers, audits).await;
+    transferred?;
+    audited
+}
+
+/// R-SER-3: value, history and all, and absent where there is nothing.
+pub async fn heads_are_read_at_once_as_they_are<S: Store>(world: &World<S>) -> Outcome {
+    let steady = world.head_at("steady", OLD).await?;
+    let moved = world.head_at("moved", NEWER_THAN_READ).await?;
+    let gone = world.deleted_at("gone", NEWER_THAN_READ).await?;
+    let keys = BTreeSet::from([steady, moved, gone, world.key("absent")?]);
+    let heads = world.store.latest_heads(&keys).await?;
+    assert_eq!(world.store.heads_at_once(&keys).await?, AtOnce::Heads(heads));
+    Ok(())
 }
 
 /// R-SER-3: it says what is not as it was read, and how it is.

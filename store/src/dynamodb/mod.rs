@@ -50,7 +50,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{HttpClient, SharedHttpClient};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::{Applied, Claimed, Committed, ErrorKind, Obstacles, Stepped, Store, StoreError, Terms, Validated};
+use crate::{Applied, AtOnce, Claimed, Committed, ErrorKind, Obstacles, Stepped, Store, StoreError, Terms, Validated};
 use attribute::{Item, Malformed};
 use client::Clients;
 use connections::{Connect, Connections};
@@ -222,6 +222,10 @@ impl Store for DynamoDb {
             Step::Recorded(existing) => Stepped::Before(self.existing(existing).await?),
             Step::Refused(obstacles) => Stepped::Refused(obstacles),
         })
+    }
+
+    async fn heads_at_once(&self, keys: &BTreeSet<Key>) -> Result<AtOnce, StoreError> {
+        self.read_at_once(keys).await
     }
 
     async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {

@@ -5,8 +5,9 @@
 //! a cancelled step has had no effect. The record's nonce is the client request token: a step that is tried again with the
 //! same content takes effect once (for ten minutes, and after that the record itself is in the way).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use aft_protocol::head::Head;
 use aft_protocol::id::Nonce;
 use aft_protocol::isolation::Guards;
 use aft_protocol::key::Key;
@@ -16,7 +17,7 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, ConditionCheck, Get, Put, ReturnValuesOnConditionCheckFailure, TransactGetItem,
+    CancellationReason, ConditionCheck, Get, ItemResponse, Put, ReturnValuesOnConditionCheckFailure, TransactGetItem,
     TransactWriteItem, Update as SdkUpdate,
 };
 
@@ -25,7 +26,7 @@ use super::head_item::{self, If};
 use super::record_item;
 use super::request::Update;
 use super::{DynamoDb, ReadConsistency, Table};
-use crate::{ErrorKind, Obstacles, Pace, StoreError, Terms};
+use crate::{AtOnce, ErrorKind, Obstacles, Pace, StoreError, Terms};
 
 const WRITE: &str = "TransactWriteItems";
 const GET: &str = "TransactGetItems";
@@ -101,29 +102,11 @@ impl DynamoDb {
 
     /// What of this does not hold at one moment.
     pub(super) async fn differences(&self, guards: &Guards) -> Result<Obstacles, StoreError> {
-        let get = |key| {
-            let get = Get::builder().table_name(self.data.name()).set_key(Some(head_item::key(key)));
-            let get = get.projection_expression(KEY_AND_VERSION).build()?;
-            Ok(TransactGetItem::builder().get(get).build())
+        let keys: Vec<_> = guards.keys().collect();
+        let items = match self.get_at_once(&keys, Some(KEY_AND_VERSION)).await? {
+            Ok(items) => items,
+            Err(obstacles) => return Ok(obstacles),
         };
-        let gets: Result<Vec<_>, BuildError> = guards.keys().map(get).collect();
-        let gets = gets.map_err(|error| self.data.incomplete(GET, error))?;
-        let answer = match self.client().transact_get_items().set_transact_items(Some(gets)).send().await {
-            Ok(answer) => answer,
-            Err(error) => match error.as_service_error() {
-                Some(TransactGetItemsError::TransactionCanceledException(canceled)) => {
-                    let keys: Vec<_> = guards.keys().collect();
-                    let obstacles = self.obstacles(&keys, canceled.cancellation_reasons().to_vec().into_iter(), GET)?;
-                    let says_why = obstacles != Obstacles::default();
-                    return says_why.then_some(obstacles).ok_or_else(|| no_reason(&self.data, GET));
-                }
-                Some(_) | None => return Err(self.data.failure(GET, error)),
-            },
-        };
-        let items: Vec<_> = answer.responses.unwrap_or_default().into_iter().map(|answer| answer.item).collect();
-        if items.len() != guards.len() {
-            return Err(self.data.malformed(GET, Malformed::NoItem));
-        }
         let mut changed = BTreeMap::new();
         for ((key, expected), item) in guards.iter().zip(items) {
             let found = self.version_in(item, GET)?;
@@ -132,6 +115,57 @@ impl DynamoDb {
             }
         }
         Ok(Obstacles { changed, ..Obstacles::default() })
+    }
+
+    /// The heads of these keys at one moment.
+    pub(super) async fn read_at_once(&self, keys: &BTreeSet<Key>) -> Result<AtOnce, StoreError> {
+        let listed: Vec<_> = keys.iter().collect();
+        let items = match self.get_at_once(&listed, None).await? {
+            Ok(items) => items,
+            Err(obstacles) => return Ok(AtOnce::Refused(obstacles)),
+        };
+        let mut heads = BTreeMap::new();
+        for (key, item) in keys.iter().zip(items) {
+            let head = match item {
+                None => Head::absent(),
+                Some(item) => head_item::decode(item).map_err(|error| self.data.malformed(GET, error))?.1,
+            };
+            heads.insert(key.clone(), head);
+        }
+        Ok(AtOnce::Heads(heads))
+    }
+
+    /// The items of these keys at one moment, in this order; or what was in the way.
+    async fn get_at_once(
+        &self,
+        keys: &[&Key],
+        projection: Option<&str>,
+    ) -> Result<Result<Vec<Option<Item>>, Obstacles>, StoreError> {
+        let get = |key: &&Key| {
+            let get = Get::builder().table_name(self.data.name()).set_key(Some(head_item::key(key)));
+            let get = get.set_projection_expression(projection.map(str::to_owned)).build()?;
+            Ok(TransactGetItem::builder().get(get).build())
+        };
+        let gets: Result<Vec<_>, BuildError> = keys.iter().map(get).collect();
+        let gets = gets.map_err(|error| self.data.incomplete(GET, error))?;
+        let answer = match self.client().transact_get_items().set_transact_items(Some(gets)).send().await {
+            Ok(answer) => answer,
+            Err(error) => match error.as_service_error() {
+                Some(TransactGetItemsError::TransactionCanceledException(canceled)) => {
+                    let obstacles = self.obstacles(keys, canceled.cancellation_reasons().to_vec().into_iter(), GET)?;
+                    let says_why = obstacles != Obstacles::default();
+                    return says_why.then_some(Err(obstacles)).ok_or_else(|| no_reason(&self.data, GET));
+                }
+                Some(_) | None => return Err(self.data.failure(GET, error)),
+            },
+        };
+        // DynamoDB says of a key that is not there that its item is empty, or nothing.
+        let item = |answer: ItemResponse| answer.item.filter(|item| !item.is_empty());
+        let items: Vec<_> = answer.responses.unwrap_or_default().into_iter().map(item).collect();
+        if items.len() != keys.len() {
+            return Err(self.data.malformed(GET, Malformed::NoItem));
+        }
+        Ok(Ok(items))
     }
 
     fn obstacles(
