@@ -129,7 +129,14 @@ impl<S: Store> Session<S> {
         match self.earlier_commit(open).await {
             Some(answer) => answer,
             None if intent.is_proven => CommitResult::Committed,
-            None => self.validate(open, &intent.guards).await,
+            None => {
+                let result = self.validate(open, &intent.guards).await;
+                if matches!(result, CommitResult::Conflict(..)) {
+                    let transaction = open.attempt().identity().transaction;
+                    self.change(|state| state.read_in_vain = Some(transaction));
+                }
+                result
+            }
         }
     }
 

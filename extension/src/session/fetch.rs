@@ -143,16 +143,21 @@ impl<S: Store> Session<S> {
         Ok(heads)
     }
 
-    /// R-SER-3: a serializable attempt that begins with several keys reads them at one moment. If it reads no others and writes
-    /// nothing, that needs no validation; and nobody can change one between the read and its validation. `None`: another kind of read must do,
-    /// because it is none of that, others are in the way again and again, or the heads are too large for it.
+    /// R-SER-3: who has read in vain reads at one moment what the next attempt begins with, if that is several keys. If it reads
+    /// no others and writes nothing again, it needs no validation, and nobody can overtake it. `None`: another kind of read must
+    /// do, because it is none of that, others are in the way again and again, or the heads are too large for it.
     async fn heads_at_once(
         &self,
         open: &Open,
         keys: &BTreeSet<Key>,
     ) -> Result<Option<BTreeMap<Key, Head>>, StoreError> {
-        if keys.len() < 2 || !open.attempt().begins_serializable() {
-            return Ok(None);
+        let read_in_vain = self.state().read_in_vain;
+        {
+            let attempt = open.attempt();
+            if keys.len() < 2 || read_in_vain != Some(attempt.identity().transaction) || !attempt.begins_serializable()
+            {
+                return Ok(None);
+            }
         }
         let mut tries = self.patience(last_moment(open.deadline)).tries();
         for _ in 0..=MORE_TRIES {

@@ -103,6 +103,8 @@ pub(super) struct State {
     pub(super) claims: HashMap<TransactionId, Held>,
     /// The number of the last explicit transaction.
     pub(super) begun: Option<AttemptNumber>,
+    /// The last transaction that only read, and that somebody overtook between its reads and their validation.
+    pub(super) read_in_vain: Option<TransactionId>,
     /// Which shim is attached, counted from 1; none: nothing is.
     pub(super) shim: Option<u64>,
     pub(super) shims: u64,
