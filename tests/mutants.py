@@ -154,6 +154,12 @@ MUTANTS = [
      "record.version = Version::new(self.tick(), record.transaction());", ""),
     ("R-SER-3", "what only read is not validated", "extension/src/session/commit.rs",
      "None if intent.is_proven =>", "None if intent.is_proven || !intent.is_proven =>"),
+    ("R-SER-3", "a validation is a second look", "store/src/dynamodb/mod.rs",
+     "        let differences = self.differences(guards).await?;",
+     "        let heads = self.latest_heads(&guards.keys().cloned().collect()).await?;\n"
+     "        let now = heads.into_iter().map(|(key, head)| (key, head.current.version));\n"
+     "        let changed = now.filter(|(key, version)| guards.get(key) != Some(version)).collect();\n"
+     "        let differences = Obstacles { changed, ..Obstacles::default() };"),
     ("R-SER-3", "what was read at once proves what was read later", "protocol/src/attempt.rs",
      "guards.len() < 2 || guards.iter().all(was_at_once);", "guards.len() < 2 || guards.iter().any(was_at_once);"),
     ("R-SER-3", "what was read key by key counts as read at once", "extension/src/session/fetch.rs",

@@ -168,7 +168,9 @@ impl Ground for Simulated {
         let plan = {
             let (life, drought) = (life.clone(), drought(&life));
             move |request: &Request| {
-                let in_flight = Duration::from_micros(life.draw(20_000));
+                // Some are for long enough that whole transactions come and go meanwhile.
+                let longest = if life.draw(6) == 0 { 300_000 } else { 20_000 };
+                let in_flight = Duration::from_micros(life.draw(longest));
                 fate(&life, drought.as_ref(), request).in_flight(in_flight)
             }
         };

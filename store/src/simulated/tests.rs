@@ -18,6 +18,7 @@ use crate::{Applied, Store};
 
 mod in_flight;
 mod requests;
+mod torn;
 mod transactions;
 
 fn key(name: &str) -> Key {
