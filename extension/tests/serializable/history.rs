@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
 
 use aft_protocol::isolation::Isolation;
 use aft_protocol::key::Key;
@@ -14,21 +12,7 @@ use aft_protocol::version::Version;
 use serde_json::json;
 
 use crate::cycles::Node;
-use crate::support::{Breaches, splitmix};
-
-/// One history's randomness, in the order of use.
-#[derive(Clone)]
-pub struct Chance(pub Rc<AtomicU64>);
-
-impl Chance {
-    pub fn below(&self, bound: u64) -> u64 {
-        splitmix(&self.0) % bound
-    }
-
-    pub fn one_in(&self, bound: u64) -> bool {
-        self.below(bound) == 0
-    }
-}
+use crate::support::Breaches;
 
 /// How an attempt ended, as far as it was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,11 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use aft_extension::session::{
-    Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Explicit, Freshness, Journal, Named, Precondition,
+    Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Explicit, Freshness, Named, Precondition,
     SessionError, Started,
 };
 use aft_protocol::attempt::Seen;
@@ -22,9 +21,10 @@ use aft_protocol::record::Writes;
 use aft_protocol::value::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::history::{Attempted, Chance, History, Outcome};
+use crate::history::{Attempted, History, Outcome};
+use crate::support::chance::Chance;
 use crate::support::ground::{Ground, Life};
-use crate::support::{self, BEHAVIOUR, Breaches, Sandbox, answer, k, named, seen_text, v};
+use crate::support::{self, BEHAVIOUR, Sandbox, answer, k, named, seen_text, v};
 
 pub const ACCOUNTS: [&str; 4] = ["a0", "a1", "a2", "a3"];
 const OTHERS: [&str; 3] = ["x", "y", "z"];
@@ -68,7 +68,7 @@ struct Work {
 
 impl<G: Ground> World<G> {
     pub async fn new(seed: u64, mix: Mix) -> Self {
-        let chance = Chance(Rc::new(AtomicU64::new(seed)));
+        let chance = Chance::new(seed);
         Self { start: Instant::now(), ground: G::new().await, chance, history: RefCell::default(), mix, seed }
     }
 
@@ -103,12 +103,9 @@ impl<G: Ground> World<G> {
             cache_bytes: [100_000, 0][self.chance.below(2) as usize],
             ..BEHAVIOUR
         };
-        let skew = self.chance.below(10_000_000) as i64 - 5_000_000;
-        let (seed, breaches) = (self.seed ^ number ^ life << 8, Breaches::default());
-        let life = Life::new(self.seed ^ number << 32 ^ life << 40);
-        let store = self.ground.store(life.clone(), behaviour.reads_strongly, &breaches);
-        self.history.borrow_mut().breaches.push(Arc::clone(&breaches));
-        (Sandbox::over(self.start, store, breaches, seed, behaviour, skew, Journal::none()), life)
+        let born = self.chance.sandbox(&self.ground, self.start, (number, life), behaviour);
+        self.history.borrow_mut().breaches.push(Arc::clone(&born.0.breaches));
+        born
     }
 
     /// One sandbox after the other in the same place; a new one when the old one is dead.

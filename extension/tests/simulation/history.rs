@@ -1,28 +1,12 @@
 //! What happens in a history, and what is noted of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
 
 use aft_protocol::id::TransactionId;
 use aft_protocol::key::Key;
 use aft_protocol::version::Version;
 
-use super::support::{Breaches, splitmix};
-
-/// One history's randomness, in the order of use.
-#[derive(Clone)]
-pub struct Chance(pub Rc<AtomicU64>);
-
-impl Chance {
-    pub fn below(&self, bound: u64) -> u64 {
-        splitmix(&self.0) % bound
-    }
-
-    pub fn one_in(&self, bound: u64) -> bool {
-        self.below(bound) == 0
-    }
-}
+use super::support::Breaches;
 
 /// What one attempt saw and how it ended.
 #[derive(Debug)]

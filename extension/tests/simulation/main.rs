@@ -28,12 +28,11 @@ use std::fmt::Write;
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use aft_extension::session::{
-    Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Explicit, Freshness, Journal, Named, SessionError,
-    Source, Started,
+    Aborted, Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Explicit, Freshness, Named, SessionError, Source,
+    Started,
 };
 use aft_protocol::id::{AttemptNumber, Fingerprint, TransactionId};
 use aft_protocol::key::Key;
@@ -41,9 +40,10 @@ use aft_protocol::record::Writes;
 use aft_protocol::version::Version;
 use aft_store::memory::Memory;
 use futures_util::future::join_all;
-use history::{Attempted, Chance, Ended, History, Sum};
+use history::{Attempted, Ended, History, Sum};
+use support::chance::Chance;
 use support::ground::{Ground, Life, Simulated};
-use support::{BEHAVIOUR, Breaches, Sandbox, answer, k, named, v};
+use support::{BEHAVIOUR, Sandbox, answer, k, named, v};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -92,12 +92,9 @@ impl<G: Ground> World<G> {
             cache_bytes: [100_000, 3_000, 0][self.chance.below(3) as usize],
             ..BEHAVIOUR
         };
-        let skew = self.chance.below(10_000_000) as i64 - 5_000_000;
-        let (seed, breaches) = (self.seed ^ number ^ life << 8, Breaches::default());
-        let life = Life::new(self.seed ^ number << 32 ^ life << 40);
-        let store = self.ground.store(life.clone(), behaviour.reads_strongly, &breaches);
-        self.history.borrow_mut().breaches.push(Arc::clone(&breaches));
-        (Sandbox::over(self.start, store, breaches, seed, behaviour, skew, Journal::none()), life)
+        let born = self.chance.sandbox(&self.ground, self.start, (number, life), behaviour);
+        self.history.borrow_mut().breaches.push(Arc::clone(&born.0.breaches));
+        born
     }
 
     /// One sandbox after the other in the same place; a new one when the old one is dead.
@@ -300,7 +297,7 @@ fn answered(response: &aft_protocol::record::Response) -> Ended {
 fn history<G: Ground>(seed: u64) -> (String, Sum) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let chance = Chance(Rc::new(AtomicU64::new(seed)));
+        let chance = Chance::new(seed);
         let world = Rc::new(World {
             start: Instant::now(),
             ground: G::new().await,

@@ -3,11 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | a sandbox, what it is asked to do, and the store that watches over R-FM-2 |
+//! | [`chance`] | a seeded history's randomness, and sandboxes that are born into it |
 //! | [`ground`] | what seeded histories take place on: a store for each sandbox, and the truth behind them |
 
 // Each test file uses its own part of this.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod chance;
 pub mod ground;
 
 use std::collections::{BTreeMap, BTreeSet};
