@@ -89,11 +89,11 @@ MUTANTS = [
     ("R-COMMIT-7", "nothing is written down too", "extension/src/session/commit.rs",
      "let records_nothing = intent.writes.is_empty() &&", "let records_nothing = false && intent.writes.is_empty() &&"),
     ("R-COMMIT-8", "an abort commits", "extension/src/session/mod.rs",
-     "        let open = self.take(transaction, number)?;\n        let (fingerprint, doom) = {",
+     "        let open = self.take(transaction, number)?;\n        let (fingerprint, doom, intent) = {",
      "        let response = Response { content_type: None, body: Default::default() };\n"
      "        let _ = self.commit(transaction, number, response).await;\n"
      "        let Ok(open) = self.take(transaction, number) else { return Ok(Aborted::Gone) };\n"
-     "        let (fingerprint, doom) = {"),
+     "        let (fingerprint, doom, intent) = {"),
     ("R-COMMIT-9", "a full buffer takes more", "protocol/src/attempt.rs",
      "if bytes > limits::TRANSACTION_BYTES {", "if bytes > 2 * limits::TRANSACTION_BYTES {"),
     ("R-FM-1", "half-applied is applied", "store/src/recovery.rs",
@@ -154,6 +154,8 @@ MUTANTS = [
      "record.version = Version::new(self.tick(), record.transaction());", ""),
     ("R-SER-3", "what only read is not validated", "extension/src/session/commit.rs",
      "None if intent.is_proven =>", "None if intent.is_proven || !intent.is_proven =>"),
+    ("R-SER-3", "an error may come of what never was", "extension/src/session/step.rs",
+     "if intent.is_proven || !intent.isolation.is_serializable() {", "if intent.is_proven || !intent.is_proven {"),
     ("R-SER-3", "a validation is a second look", "store/src/dynamodb/mod.rs",
      "        let differences = self.differences(guards).await?;",
      "        let heads = self.latest_heads(&guards.keys().cloned().collect()).await?;\n"

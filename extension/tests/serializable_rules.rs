@@ -257,6 +257,33 @@ async fn r_ser_3_what_cannot_be_read_at_once_is_validated() {
     }
 }
 
+/// An error that comes of a sum that never was is no error of the handler's: it is run again. One that comes of what was there is.
+#[tokio::test(start_paused = true)]
+async fn r_ser_3_an_error_that_comes_of_what_never_was_is_a_conflict() {
+    for (isolation, overtaken) in
+        [(Isolation::Serializable, true), (Isolation::Serializable, false), (Isolation::ReadAtomic, true)]
+    {
+        let store = Memory::new();
+        let one = sandbox(&store, 1);
+        let auditor = Sandbox::with(&store, 2, Behaviour { isolation, ..BEHAVIOUR }, 0, |_| Fault::None);
+        one.write(1, &[("a", "50")]).await;
+        one.write(2, &[("b", "50")]).await;
+        auditor.begin(3).await;
+        auditor.get(3, "a").await;
+        if overtaken {
+            one.write(4, &[("a", "0")]).await;
+            one.write(5, &[("b", "100")]).await;
+        }
+        auditor.get(3, "b").await;
+        auditor.put(3, "alarm", "the sum is wrong");
+        let aborted = auditor.session.abort(TransactionId::from_bits(3), AttemptNumber::FIRST).await.unwrap();
+        let is_conflict = matches!(&aborted, Aborted::Conflict(why) if why.starts_with("\"a\" was at "));
+        assert_eq!(is_conflict, overtaken && isolation.is_serializable(), "{isolation}, {overtaken}: {aborted:?}");
+        assert!(is_conflict || aborted == Aborted::Gone);
+        assert_eq!(stored(&store, "alarm"), None, "R-COMMIT-8");
+    }
+}
+
 /// One key was at one version at one moment, whatever came of it.
 #[tokio::test(start_paused = true)]
 async fn r_ser_3_a_single_key_needs_no_validation() {

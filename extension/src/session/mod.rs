@@ -246,14 +246,22 @@ impl<S: Store> Session<S> {
     /// [`SessionError`] if no such attempt is open, or (duplicates only) the earlier commit cannot be made visible.
     pub async fn abort(&self, transaction: TransactionId, number: AttemptNumber) -> Result<Aborted, SessionError> {
         let open = self.take(transaction, number)?;
-        let (fingerprint, doom) = {
+        let (fingerprint, doom, intent) = {
             let mut attempt = open.attempt();
             let doom = (attempt.phase() == Phase::Doomed).then(|| commit::doom(&attempt));
+            let intent = attempt.start_commit().ok();
             attempt.close();
-            (attempt.identity().fingerprint, doom)
+            (attempt.identity().fingerprint, doom, intent)
         };
         match open.earlier_commit() {
-            None => Ok(doom.map_or(Aborted::Gone, Aborted::Conflict)),
+            None => {
+                let why = match (doom, intent) {
+                    (Some(doom), _) => Some(doom),
+                    (None, Some(intent)) => self.saw_what_never_was(&open, &intent).await,
+                    (None, None) => None,
+                };
+                Ok(why.map_or(Aborted::Gone, Aborted::Conflict))
+            }
             Some(record) if record.fingerprint != fingerprint => Ok(Aborted::Mismatch),
             Some(record) => {
                 self.outlived(transaction);

@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use aft_protocol::attempt::Intent;
 use aft_protocol::head::Keep;
 use aft_protocol::id::{Nonce, TransactionId};
 use aft_protocol::isolation::Guards;
@@ -159,6 +160,23 @@ impl<S: Store> Session<S> {
                 return failed(&error);
             }
         }
+    }
+}
+
+impl<S: Store> Session<S> {
+    /// R-SER-3, for an attempt that failed: its error, too, may come of what never was at one moment. What has changed, then. One
+    /// look; what cannot be told is not held against the handler.
+    pub(super) async fn saw_what_never_was(&self, open: &Open, intent: &Intent) -> Option<String> {
+        if intent.is_proven || !intent.isolation.is_serializable() {
+            return None;
+        }
+        let tries = self.patience(last_moment(open.deadline)).tries();
+        let Ok(Validated::Refused(obstacles)) = tries.run(self.inner.store.validate(&intent.guards)).await else {
+            return None;
+        };
+        let why = explained(&intent.guards, &obstacles)?;
+        self.cache().forget(intent.guards.keys());
+        Some(why)
     }
 }
 
