@@ -247,6 +247,9 @@ def failing_tests(crates):
             return None
         if failures := sorted(set(re.findall(r"^test (\S+) \.\.\. FAILED$", output, re.M))):
             return failures
+        # Neither good nor bad: nothing is known then.
+        if run.returncode != 0:
+            sys.exit(f"cargo test -p {package} failed, and no test did: {output[-3000:]}")
     return []
 
 
