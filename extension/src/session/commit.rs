@@ -130,7 +130,7 @@ impl<S: Store> Session<S> {
             Some(answer) => answer,
             None if intent.is_proven => CommitResult::Committed,
             None => {
-                let result = self.validate(open, &intent.guards).await;
+                let result = Box::pin(self.validate(open, &intent.guards)).await;
                 if matches!(result, CommitResult::Conflict(..)) {
                     let transaction = open.attempt().identity().transaction;
                     self.change(|state| state.read_in_vain = Some(transaction));
@@ -179,7 +179,7 @@ impl<S: Store> Session<S> {
         let written = if terms.is_none() {
             self.write_record(&record, open.deadline).await
         } else {
-            self.write_step(&mut record, &mut terms, open.deadline).await
+            Box::pin(self.write_step(&mut record, &mut terms, open.deadline)).await
         };
         let applying = match written {
             Err(failed) => {

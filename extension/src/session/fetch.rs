@@ -131,7 +131,8 @@ impl<S: Store> Session<S> {
     ) -> Result<BTreeMap<Key, Head>, StoreError> {
         let asked = self.asked();
         let mut latest = self.inner.behaviour.reads_strongly || open.insists_on_the_latest();
-        let heads = if let Some(heads) = self.heads_at_once(open, keys).await? {
+        // Boxed, as all that is rare: a future is as large as the largest thing that it may wait for.
+        let heads = if let Some(heads) = Box::pin(self.heads_at_once(open, keys)).await? {
             latest = true;
             heads
         } else if latest {

@@ -257,7 +257,7 @@ impl<S: Store> Session<S> {
             None => {
                 let why = match (doom, intent) {
                     (Some(doom), _) => Some(doom),
-                    (None, Some(intent)) => self.saw_what_never_was(&open, &intent).await,
+                    (None, Some(intent)) => Box::pin(self.saw_what_never_was(&open, &intent)).await,
                     (None, None) => None,
                 };
                 Ok(why.map_or(Aborted::Gone, Aborted::Conflict))

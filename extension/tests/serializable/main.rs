@@ -31,6 +31,7 @@ use aft_protocol::version::Version;
 use aft_store::memory::Memory;
 use cycles::cycle;
 use history::Outcome;
+use support::chance::on_a_large_stack;
 use support::ground::{Ground, Simulated};
 use tokio::task::LocalSet;
 use world::{ACCOUNTS, Mix, OPENING_BALANCE, World};
@@ -188,6 +189,10 @@ impl<G: Ground> Drop for World<G> {
 }
 
 fn history<G: Ground>(seed: u64, mix: Mix) -> (String, Sum) {
+    on_a_large_stack(|| run::<G>(seed, mix))
+}
+
+fn run<G: Ground>(seed: u64, mix: Mix) -> (String, Sum) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let world = Rc::new(World::<G>::new(seed, mix).await);

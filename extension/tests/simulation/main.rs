@@ -41,7 +41,7 @@ use aft_protocol::version::Version;
 use aft_store::memory::Memory;
 use futures_util::future::join_all;
 use history::{Attempted, Ended, History, Sum};
-use support::chance::Chance;
+use support::chance::{Chance, on_a_large_stack};
 use support::ground::{Ground, Life, Simulated};
 use support::{BEHAVIOUR, Sandbox, answer, k, named, v};
 use tokio::task::LocalSet;
@@ -295,6 +295,10 @@ fn answered(response: &aft_protocol::record::Response) -> Ended {
 
 /// Runs one history and returns its trace and what it came to.
 fn history<G: Ground>(seed: u64) -> (String, Sum) {
+    on_a_large_stack(|| run::<G>(seed))
+}
+
+fn run<G: Ground>(seed: u64) -> (String, Sum) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let chance = Chance::new(seed);

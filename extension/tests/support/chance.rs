@@ -1,14 +1,27 @@
 //! A seeded history's randomness, and sandboxes that are born into it.
 
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::thread;
 
 use aft_extension::session::{Behaviour, Journal};
 use tokio::time::Instant;
 
 use super::ground::{Ground, Life};
 use super::{Breaches, Sandbox, splitmix};
+
+/// Unoptimised, AWS's SDK under a sandbox under a whole history takes close to the 2 MiB that a test's thread has.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Runs a history where there is room for it.
+pub fn on_a_large_stack<T: Send>(history: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, history).unwrap();
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
 
 /// One history's randomness, in the order of use.
 #[derive(Clone)]
