@@ -165,7 +165,7 @@ MUTANTS = [
     ("R-SER-3", "what was read at once proves what was read later", "protocol/src/attempt.rs",
      "guards.len() < 2 || guards.iter().all(was_at_once);", "guards.len() < 2 || guards.iter().any(was_at_once);"),
     ("R-SER-3", "what was read key by key counts as read at once", "extension/src/session/fetch.rs",
-     "        let asked = self.asked();\n        let mut latest", "        let asked = self.asked();\n        open.attempt().begin_with(&self.inner.store.latest_heads(keys).await?);\n        let mut latest"),
+     "        let asked = self.asked();\n        let mut latest", "        let asked = self.asked();\n        let seen = self.inner.store.latest_heads(keys).await?;\n        open.attempt().begin_with(&seen);\n        let mut latest"),
     ("R-SER-4", "what may have happened is called a conflict", "extension/src/session/step.rs",
      "                    if may_have_applied {\n", "                    if false {\n"),
     ("R-SER-4", "an attempt conflicts with itself", "extension/src/session/step.rs",
