@@ -24,7 +24,7 @@
 //! never redelivered: `retry::decide` sees to it.
 //!
 //! `Aborting` because of an error or a crash may turn out to be a conflict: the handler was told that its reads were refused, and
-//! ended by that. Then it counts as one, whatever the handler made of it.
+//! ended by that, or what it had read was never there at one moment. Then it counts as one, whatever the handler made of it.
 //!
 //! From `Begun`, that is for a runtime that was not there when the attempt began: the look-up may have won.
 //!

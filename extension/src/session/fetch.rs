@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use aft_protocol::attempt::Attempt;
 use aft_protocol::head::{Before, Head};
 use aft_protocol::key::Key;
 use aft_protocol::limits;
@@ -131,8 +132,13 @@ impl<S: Store> Session<S> {
     ) -> Result<BTreeMap<Key, Head>, StoreError> {
         let asked = self.asked();
         let mut latest = self.inner.behaviour.reads_strongly || open.insists_on_the_latest();
-        // Boxed, as all that is rare: a future is as large as the largest thing that it may wait for.
-        let heads = if let Some(heads) = Box::pin(self.heads_at_once(open, keys)).await? {
+        let at_once = if self.has_read_in_vain(open, keys) {
+            // Boxed, as all that is rare: a future is as large as the largest thing that it may wait for.
+            Box::pin(self.heads_at_once(open, keys)).await?
+        } else {
+            None
+        };
+        let heads = if let Some(heads) = at_once {
             latest = true;
             heads
         } else if latest {
@@ -145,21 +151,21 @@ impl<S: Store> Session<S> {
     }
 
     /// R-SER-3: who has read in vain reads at one moment what the next attempt begins with, if that is several keys. If it reads
-    /// no others and writes nothing again, it needs no validation, and nobody can overtake it. `None`: another kind of read must
-    /// do, because it is none of that, others are in the way again and again, or the heads are too large for it.
+    /// no others and writes nothing again, it needs no validation, and nobody can overtake it.
+    fn has_read_in_vain(&self, open: &Open, keys: &BTreeSet<Key>) -> bool {
+        let begins = |attempt: &Attempt| attempt.begins_serializable().then(|| attempt.identity().transaction);
+        // Not under the attempt's lock: the table's comes before it.
+        let transaction = if keys.len() < 2 { None } else { begins(&open.attempt()) };
+        transaction.is_some() && self.state().read_in_vain == transaction
+    }
+
+    /// Reads them so. `None`: another kind of read must do, because others are in the way again and again, or the heads are too
+    /// large for it.
     async fn heads_at_once(
         &self,
         open: &Open,
         keys: &BTreeSet<Key>,
     ) -> Result<Option<BTreeMap<Key, Head>>, StoreError> {
-        let read_in_vain = self.state().read_in_vain;
-        {
-            let attempt = open.attempt();
-            if keys.len() < 2 || read_in_vain != Some(attempt.identity().transaction) || !attempt.begins_serializable()
-            {
-                return Ok(None);
-            }
-        }
         let mut tries = self.patience(last_moment(open.deadline)).tries();
         for _ in 0..=MORE_TRIES {
             let error = match tries.run(self.inner.store.heads_at_once(keys)).await {
