@@ -10,9 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use aft_tests::histories::format::{
-    Attempt, Isolation, Malformed, Operation, Outcome, happened, operations, read, write,
-};
+use aft_history::format::{Attempt, Isolation, Malformed, Operation, Outcome, happened, operations, read, write};
 use aft_tests::histories::generator::{LARGE, SMALL, generate, lose_an_update, move_a_read};
 use aft_tests::histories::{ALL, Checker, Level, Verdict, files};
 use aft_tests::tools::skipped;

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use adya::history::{Interner, Mop, Op, OpType, ReadValue, Scalar};
 use adya::{History, Opts, Valid, Workload};
 
-use super::format::{Attempt, Operation, Outcome, happened, operations};
 use super::{Level, Verdict};
+use aft_history::format::{Attempt, Operation, Outcome, happened, operations};
 
 /// What it says when no transaction depends on another: there is nothing to find.
 const NO_DEPENDENCY: &str = "empty-transaction-graph";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 
-use super::format::{Attempt, Isolation, Outcome, Read};
+use aft_history::format::{Attempt, Isolation, Outcome, Read};
 
 /// How large.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +84,7 @@ impl Run {
             reads: Vec::new(),
             writes: Vec::new(),
             version: None,
+            steps: Vec::new(),
         }
     }
 

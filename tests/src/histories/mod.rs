@@ -2,7 +2,6 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`mod@format`] | the JSON lines, and what happened at one instant in them |
 //! | [`adya`] | the crate `adya`: Elle's way, cycles of dependencies |
 //! | [`z3`] | the solver Z3, asked whether there is any serial order |
 //! | [`porcupine`] | Porcupine, with the whole store as one object |
@@ -13,10 +12,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use aft_history::format;
+
 use crate::tools::Missing;
 
 pub mod adya;
-pub mod format;
 pub mod generator;
 pub mod porcupine;
 pub mod z3;

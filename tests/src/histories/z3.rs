@@ -9,9 +9,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::format::{Attempt, Operation, operations};
 use super::{Level, Verdict};
 use crate::tools::{Missing, optional_tool};
+use aft_history::format::{Attempt, Operation, operations};
 
 /// For one history. Undecided histories are failures.
 const PATIENCE_MS: u32 = 10_000;

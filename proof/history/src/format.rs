@@ -39,6 +39,26 @@ pub struct Read {
     pub version: Option<String>,
 }
 
+/// One thing that an attempt did, with what it read or wrote as a name that no two writes share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Step {
+    /// It read a key; an own write, too.
+    Read {
+        /// Which key.
+        read: String,
+        /// The name of what was there; `None`: nothing.
+        value: Option<String>,
+    },
+    /// It wrote or deleted a key.
+    Write {
+        /// Which key.
+        write: String,
+        /// The name of what it wrote.
+        value: String,
+    },
+}
+
 /// One line: an attempt at a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +83,9 @@ pub struct Attempt {
     pub writes: Vec<String>,
     /// The version of all that it wrote.
     pub version: Option<String>,
+    /// Everything that it did, in order, if that was noted: `reads` and `writes` are what of it others can see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
 }
 
 impl Attempt {

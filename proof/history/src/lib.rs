@@ -1,0 +1,9 @@
+//! Histories of transactions: what ran, who read what from whom, and what each was told.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`mod@format`] | the JSON lines of `docs/histories.md`, and what happened at one instant in them |
+//!
+//! Nothing here knows the protocol: what it judges may be anybody's.
+
+pub mod format;

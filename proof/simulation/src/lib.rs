@@ -1,0 +1,1 @@
+//! Many sandboxes, one seed, virtual time, and everything that can go wrong.
