@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::past::Past;
 use super::request::{self, Request};
+use super::stream;
 use super::transactions::{self, Tokens};
 use crate::{ErrorKind, StoreError};
 
@@ -20,6 +21,7 @@ use crate::{ErrorKind, StoreError};
 pub(super) struct Tables {
     database: Database,
     past: Mutex<Past>,
+    stream: Mutex<Vec<Value>>,
     pub(super) tokens: Mutex<Tokens>,
 }
 
@@ -54,7 +56,7 @@ impl Answer {
 impl Tables {
     pub(super) fn new() -> Result<Self, StoreError> {
         let database = Database::memory().map_err(|error| failed("open", error))?;
-        Ok(Self { database, past: Mutex::default(), tokens: Mutex::default() })
+        Ok(Self { database, past: Mutex::default(), stream: Mutex::default(), tokens: Mutex::default() })
     }
 
     /// Runs an operation for a test, not for a store.
@@ -66,6 +68,14 @@ impl Tables {
     /// Lets a request take effect. An eventually consistent read sees what was there `age` ago; a transaction is in flight
     /// for as long as is said.
     pub(super) fn answer(&self, request: &Request, age: Duration, in_flight: Duration) -> Answer {
+        let answer = self.effect(request, age, in_flight);
+        if let (200, Some(record)) = (answer.status, stream::record(request)) {
+            self.written().push(record.clone());
+        }
+        answer
+    }
+
+    fn effect(&self, request: &Request, age: Duration, in_flight: Duration) -> Answer {
         match request.operation.as_str() {
             "TransactWriteItems" => self.write_at_once(request, in_flight),
             "TransactGetItems" => self.read_at_once(request),
@@ -180,6 +190,11 @@ impl Tables {
 
     pub(super) fn past(&self) -> MutexGuard<'_, Past> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The commit records that were written, in this order.
+    pub(super) fn written(&self) -> MutexGuard<'_, Vec<Value>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dispatch(&self, operation: &str, body: &str) -> Result<String, DynoxideError> {

@@ -8,6 +8,7 @@
 //! | [`fault`] | what may become of a request, and with which bytes DynamoDB says so |
 //! | `connector` | the SDK's connector: what of a request arrives, when, and what comes back |
 //! | `engine` | the crate dynoxide, called by name and JSON |
+//! | `stream` | the transaction table's stream |
 //! | `past` | what items were a moment ago, and which are in flight |
 //! | `transactions` | transactions: in flight, in conflict, and once for each token |
 //!
@@ -38,6 +39,7 @@ mod engine;
 pub mod fault;
 mod past;
 pub mod request;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -157,6 +159,44 @@ impl Engine {
     /// [`StoreError`] if one cannot be read.
     pub async fn records(&self) -> Result<Records, StoreError> {
         self.unseen().records(&self.committed()?).await
+    }
+
+    /// The transaction table's stream without its first `since` records: the new commit records in the order in which they
+    /// took effect, as the fault manager gets them in an event's `Records`. The stream keeps everything.
+    #[must_use]
+    pub fn stream(&self, since: usize) -> Vec<Value> {
+        let written = self.shared.tables.written();
+        written.iter().enumerate().skip(since).map(|(number, image)| stream::event(number, image)).collect()
+    }
+
+    /// Deletes what DynamoDB's TTL deletes: the items whose time (attribute `x`) has passed, at `now_seconds` since the epoch.
+    /// DynamoDB does it within days, if that is said here at any later time. How many they were.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the engine fails.
+    pub fn expire(&self, now_seconds: u64) -> Result<usize, StoreError> {
+        let mut deleted = 0;
+        for table in [DATA_TABLE, TRANSACTION_TABLE] {
+            let mut from = Value::Null;
+            loop {
+                let mut scan = json!({"TableName": table, "FilterExpression": "x < :now",
+                    "ExpressionAttributeValues": {":now": {"N": now_seconds.to_string()}}});
+                if !from.is_null() {
+                    scan["ExclusiveStartKey"] = from;
+                }
+                let mut page = self.shared.tables.run("Scan", &scan)?;
+                for item in page["Items"].as_array().into_iter().flatten() {
+                    let delete = json!({"TableName": table, "Key": request::key_of(item)});
+                    self.shared.tables.run("DeleteItem", &delete)?;
+                    deleted += 1;
+                }
+                from = page["LastEvaluatedKey"].take();
+                if from.is_null() {
+                    break;
+                }
+            }
+        }
+        Ok(deleted)
     }
 
     /// A store without faults, whose requests leave no trace, and whose reads see what has taken effect even if it is still

@@ -18,6 +18,7 @@ use crate::{Applied, Store};
 
 mod in_flight;
 mod requests;
+mod stream;
 mod torn;
 mod transactions;
 
