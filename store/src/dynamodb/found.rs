@@ -118,7 +118,7 @@ impl DynamoDb {
 /// object whose one member is named after its type.
 #[derive(Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-enum Attribute {
+pub(super) enum Attribute {
     S(String),
     N(String),
     B(String),
@@ -135,7 +135,7 @@ fn item(image: &str) -> Result<Item, Malformed> {
     map(serde_json::from_str(image)?)
 }
 
-fn map(attributes: HashMap<String, Attribute>) -> Result<Item, Malformed> {
+pub(super) fn map(attributes: HashMap<String, Attribute>) -> Result<Item, Malformed> {
     attributes.into_iter().map(|(name, attribute)| Ok((name, value(attribute)?))).collect()
 }
 

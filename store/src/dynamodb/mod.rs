@@ -6,6 +6,7 @@
 //! | `connections` | connections, which are left behind where they may be dead |
 //! | `credentials` | who asks: keys, or where they are to be had |
 //! | `error` | what a failed request means, for whom, and what to do about it |
+//! | `at_hand` | heads and records in items that are at hand, for simulations |
 //! | `attribute` | reading items attribute by attribute, with faults that name the attribute |
 //! | `head_item` | heads: the data table's layout and the update that moves one |
 //! | `record_item` | commit records: the transaction table's layout, and what overflows into chunks |
@@ -19,6 +20,8 @@
 //! No request is ever repeated in here. The caller repeats it, because only the caller knows the deadline, and because a
 //! first try that may have taken effect must not be forgotten when a second one is refused (R-COMMIT-4).
 
+#[cfg(feature = "testing")]
+pub(crate) mod at_hand;
 mod attribute;
 mod claim_item;
 pub mod client;

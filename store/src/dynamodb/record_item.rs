@@ -185,6 +185,12 @@ impl Partial {
         self.awaited.keys().map(|name| place(self.record.transaction(), name.clone())).collect()
     }
 
+    /// What the awaited chunks are called.
+    #[cfg(feature = "testing")]
+    pub(super) fn chunk_parts(&self) -> Vec<String> {
+        self.awaited.keys().cloned().collect()
+    }
+
     /// Adds a chunk.
     pub(super) fn add(&mut self, item: Item) -> Result<(), Malformed> {
         let mut fields = Fields::new(item);

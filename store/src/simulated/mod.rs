@@ -7,9 +7,7 @@
 //! | [`request`] | a request, as plans and traces see it |
 //! | [`fault`] | what may become of a request, and with which bytes DynamoDB says so |
 //! | `connector` | the SDK's connector: what of a request arrives, when, and what comes back |
-//! | `engine` | the crate dynoxide, called by name and JSON |
-//! | `stream` | the transaction table's stream |
-//! | `past` | what items were a moment ago, and which are in flight |
+//! | `engine` | the tables, and what operations do to them |
 //! | `transactions` | transactions: in flight, in conflict, and once for each token |
 //!
 //! ```text
@@ -21,28 +19,31 @@
 //! same calls under the same plans give the same lines, in whatever process: the time is virtual, and JSON is written with
 //! its members in order (the SDK's maps are not).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aft_protocol::atomic_read::Records;
+use aft_protocol::head::Head;
 use aft_protocol::id::TransactionId;
+use aft_protocol::key::Key;
+use aft_protocol::record::CommitRecord;
 use aws_sdk_dynamodb::config::SharedHttpClient;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency, TimeLimits};
-use crate::{Store, StoreError};
+use crate::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency, TimeLimits, at_hand};
+use crate::{ErrorKind, StoreError};
 
 mod connector;
 mod engine;
 pub mod fault;
-mod past;
 pub mod request;
-mod stream;
 #[cfg(test)]
 mod tests;
 mod transactions;
+
+use engine::table::Place;
 
 pub use fault::{Cancellation, Fate, Fault, Side, Throttle};
 pub use request::{Request, What};
@@ -86,7 +87,7 @@ impl Engine {
     }
 
     async fn with_trace(trace: Option<Mutex<String>>) -> Result<Self, StoreError> {
-        let shared = Shared { start: Instant::now(), tables: engine::Tables::new()?, trace };
+        let shared = Shared { start: Instant::now(), tables: engine::Tables::default(), trace };
         let engine = Self { shared: Arc::new(shared) };
         engine.unseen().create_tables().await?;
         Ok(engine)
@@ -106,6 +107,11 @@ impl Engine {
         limits: &TimeLimits,
         plan: impl Fn(&Request) -> F + Send + Sync + 'static,
     ) -> DynamoDb {
+        Self::over(reads, limits, self.http_client(plan))
+    }
+
+    /// The same over any client.
+    fn over(reads: ReadConsistency, limits: &TimeLimits, http: SharedHttpClient) -> DynamoDb {
         let config = Config {
             data_table: DATA_TABLE.to_owned(),
             transaction_table: TRANSACTION_TABLE.to_owned(),
@@ -118,7 +124,7 @@ impl Engine {
             },
             reads,
         };
-        DynamoDb::with_http_client(&config, limits, self.http_client(plan))
+        DynamoDb::with_http_client(&config, limits, http)
     }
 
     /// What carries requests here, for another client than the store.
@@ -130,73 +136,70 @@ impl Engine {
     /// Every transaction that has a commit record, without a request.
     ///
     /// # Errors
-    /// [`StoreError`] if the engine fails.
+    /// [`StoreError`] if one has no transaction's name.
     pub fn committed(&self) -> Result<BTreeSet<TransactionId>, StoreError> {
-        let mut found = BTreeSet::new();
-        let mut from = Value::Null;
-        loop {
-            let mut scan = json!({"TableName": TRANSACTION_TABLE, "ProjectionExpression": "id, part"});
-            if !from.is_null() {
-                scan["ExclusiveStartKey"] = from;
-            }
-            let mut page = self.shared.tables.run("Scan", &scan)?;
-            for item in page["Items"].as_array().into_iter().flatten() {
-                if let (Some("commit"), Some(id)) = (item["part"]["S"].as_str(), item["id"]["S"].as_str()) {
-                    let id = id.parse::<TransactionId>();
-                    found.insert(id.map_err(|error| StoreError::new(crate::ErrorKind::Malformed, "Scan", error))?);
-                }
-            }
-            from = page["LastEvaluatedKey"].take();
-            if from.is_null() {
-                return Ok(found);
-            }
-        }
+        let state = self.shared.tables.state();
+        let slots = state.tables.get(TRANSACTION_TABLE).into_iter().flat_map(|table| &table.slots);
+        let records = slots.filter(|(place, slot)| place.sort == "commit" && slot.item.is_some());
+        let id = |text: &String| text.parse().map_err(|error| StoreError::new(ErrorKind::Malformed, "Scan", error));
+        records.map(|(place, _)| id(&place.partition)).collect()
     }
 
-    /// Every commit record, past every fault.
+    /// The commit records that have taken effect, without the first `since` of them, in the order in which they did; past
+    /// every fault, without a request, whole. Also those that have expired since, but for those whose chunks have.
     ///
     /// # Errors
-    /// [`StoreError`] if one cannot be read.
-    pub async fn records(&self) -> Result<Records, StoreError> {
-        self.unseen().records(&self.committed()?).await
+    /// [`StoreError`] if one is not in this version's layout, or a chunk of it is missing.
+    pub fn records_since(&self, since: usize) -> Result<Vec<CommitRecord>, StoreError> {
+        let state = self.shared.tables.state();
+        let table = state.tables.get(TRANSACTION_TABLE);
+        let chunk = |id: &str, part: &str| {
+            let place = Place { partition: id.to_owned(), sort: part.to_owned() };
+            table?.item(&place).map(|chunk| &chunk.item)
+        };
+        state.written.iter().skip(since).map(|record| at_hand::record(&record.item, chunk)).collect()
+    }
+
+    /// Every commit record that there is, past every fault, without a request.
+    ///
+    /// # Errors
+    /// As for [`Self::records_since`].
+    pub fn records(&self) -> Result<Records, StoreError> {
+        let there = self.committed()?;
+        let records = self.records_since(0)?.into_iter().map(|record| (record.transaction(), Some(record)));
+        Ok(records.filter(|(transaction, _)| there.contains(transaction)).collect())
+    }
+
+    /// These keys' heads as they are, past every fault and whatever is in flight, without a request.
+    ///
+    /// # Errors
+    /// [`StoreError`] if one is not in this version's layout.
+    pub fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
+        let state = self.shared.tables.state();
+        let head = |key: &Key| {
+            let place = Place { partition: key.as_str().to_owned(), sort: String::new() };
+            match state.tables.get(DATA_TABLE).and_then(|table| table.item(&place)) {
+                Some(stored) => at_hand::head(&stored.item),
+                None => Ok((key.clone(), Head::absent())),
+            }
+        };
+        keys.iter().map(head).collect()
     }
 
     /// The transaction table's stream without its first `since` records: the new commit records in the order in which they
-    /// took effect, as the fault manager gets them in an event's `Records`. The stream keeps everything.
+    /// took effect, as Lambda hands them to the fault manager in an event's `Records` (DynamoDB Streams API, `Record` and
+    /// `StreamRecord`). Nothing else is in it: no chunks, no claims, and nothing that was deleted, which the event filter keeps
+    /// away from the fault manager.
     #[must_use]
     pub fn stream(&self, since: usize) -> Vec<Value> {
-        let written = self.shared.tables.written();
-        written.iter().enumerate().skip(since).map(|(number, image)| stream::event(number, image)).collect()
+        let state = self.shared.tables.state();
+        (since..state.written.len()).filter_map(|number| state.event(number)).collect()
     }
 
-    /// Deletes what DynamoDB's TTL deletes: the items whose time (attribute `x`) has passed, at `now_seconds` since the epoch.
-    /// DynamoDB does it within days, if that is said here at any later time. How many they were.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the engine fails.
-    pub fn expire(&self, now_seconds: u64) -> Result<usize, StoreError> {
-        let mut deleted = 0;
-        for table in [DATA_TABLE, TRANSACTION_TABLE] {
-            let mut from = Value::Null;
-            loop {
-                let mut scan = json!({"TableName": table, "FilterExpression": "x < :now",
-                    "ExpressionAttributeValues": {":now": {"N": now_seconds.to_string()}}});
-                if !from.is_null() {
-                    scan["ExclusiveStartKey"] = from;
-                }
-                let mut page = self.shared.tables.run("Scan", &scan)?;
-                for item in page["Items"].as_array().into_iter().flatten() {
-                    let delete = json!({"TableName": table, "Key": request::key_of(item)});
-                    self.shared.tables.run("DeleteItem", &delete)?;
-                    deleted += 1;
-                }
-                from = page["LastEvaluatedKey"].take();
-                if from.is_null() {
-                    break;
-                }
-            }
-        }
-        Ok(deleted)
+    /// Deletes what DynamoDB's TTL deletes: the items whose time (attribute `x`) has passed at `now_seconds` since the epoch,
+    /// unless they are in flight. DynamoDB takes days for it if it must. How many they were.
+    pub fn expire(&self, now_seconds: u64) -> usize {
+        self.shared.tables.state().expire(now_seconds)
     }
 
     /// A store without faults, whose requests leave no trace, and whose reads see what has taken effect even if it is still

@@ -37,14 +37,11 @@ pub struct Request {
     pub operation: String,
     /// Its body, whose members may be in any order.
     pub body: Value,
-    /// The body as it was sent.
-    pub(super) text: String,
 }
 
 impl Request {
     pub(super) fn new(operation: &str, body: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(body).into_owned();
-        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let what = match operation {
             "GetItem" => reads([&body["Key"]]),
             "BatchGetItem" => reads(batch(&body).into_iter().flat_map(|(_, keys)| keys)),
@@ -59,7 +56,7 @@ impl Request {
             "UpdateItem" => What::Head(body["Key"]["k"]["S"].as_str().unwrap_or_default().to_owned()),
             _ => What::Other,
         };
-        Self { what, operation: operation.to_owned(), body, text }
+        Self { what, operation: operation.to_owned(), body }
     }
 
     /// Whether it is to change anything.

@@ -16,6 +16,7 @@ use crate::ErrorKind::{Unavailable, Unknown};
 use crate::dynamodb::{ReadConsistency, TimeLimits};
 use crate::{Applied, Store};
 
+mod against_dynoxide;
 mod in_flight;
 mod requests;
 mod stream;

@@ -1,5 +1,5 @@
 //! Transactions as DynamoDB runs them (Idziorek et al., Distributed Transactions at Scale in Amazon DynamoDB, USENIX ATC
-//! 2023; API reference of `TransactWriteItems`), where dynoxide's take effect and are over.
+//! 2023; API reference of `TransactWriteItems`).
 //!
 //! * A `TransactWriteItems` takes effect at one instant, and from then on its items become visible to plain reads one after
 //!   the other. It is answered when all of them are.
@@ -7,101 +7,138 @@
 //!   fails with `TransactionConflictException`. So a `TransactGetItems` never sees a part.
 //! * A transaction that is cancelled has held its items for as long, as those that were prepared before the first refusal.
 //! * A token means once, from the beginning of its transaction to ten minutes after its end; a cancelled one's means
-//!   nothing. dynoxide's tokens expire by the wall clock, so it gets none.
+//!   nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dynoxide::types::{Item, item_size};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::engine::{Answer, Tables};
+use super::engine::refusal::{Invalid, Refusal};
+use super::engine::table::{Place, View};
+use super::engine::write::{Action, Next};
+use super::engine::{Answer, Item, State, only};
 use super::fault::Cancellation;
 use super::request::{self, Request, canonical};
 
 /// "A client request token is valid for 10 minutes after the first request that uses it is completed."
 const TOKEN_VALIDITY: Duration = Duration::from_secs(600);
 
-/// The longest token; a longer one is dynoxide's to refuse.
+/// The longest token.
 const TOKEN_LENGTH: usize = 36;
 
-/// What a `TransactGetItems` may answer. DynamoDB Local counts what is answered, so that a projection makes it less; the API
-/// reference says "the aggregate size of the items".
-const READ_LIMIT_BYTES: usize = 4 << 20;
+/// "Up to 100 actions", and as many reads.
+const ACTIONS: usize = 100;
 
-/// A condition that no item meets.
-const NEVER: &str = "attribute_exists(#k) AND attribute_not_exists(#k)";
+/// What a `TransactWriteItems` may ask for, and a `TransactGetItems` may answer. DynamoDB Local counts what is answered, so that
+/// a projection makes it less; the API reference says "the aggregate size of the items".
+const LIMIT_BYTES: usize = 4 << 20;
 
 /// What became of the transactions that had a token.
 pub(super) type Tokens = HashMap<String, Known>;
 
 /// A transaction that had a token.
 pub(super) struct Known {
-    actions: String,
+    /// A digest.
+    actions: u64,
     until: Instant,
     took_effect: bool,
 }
 
-impl Tables {
+impl State {
     /// `TransactWriteItems`.
-    pub(super) fn write_at_once(&self, request: &Request, in_flight: Duration) -> Answer {
-        let token = request.body["ClientRequestToken"].as_str().filter(|token| token.len() <= TOKEN_LENGTH);
-        let actions = canonical(&request.body["TransactItems"]);
-        if let Some(answer) = token.and_then(|token| self.answer_again(token, &actions)) {
+    pub(super) fn write_at_once(&mut self, asked: &Value, in_flight: Duration) -> Result<Answer, Refusal> {
+        let asked = only(asked, &["TransactItems", "ClientRequestToken"])?;
+        let token = token(asked)?;
+        let digest = token.and_then(|_| asked.get("TransactItems")).map_or(0, digest);
+        if let Some(token) = token
+            && let Some(answer) = self.answer_again(token, digest)
+        {
             return answer;
         }
-        let items = request::items(&request.operation, &request.body);
-        let is_held: Vec<_> = items.iter().map(|(table, key)| self.past().is_in_flight(table, key)).collect();
-        let asked = without_effect_on(&is_held, &items, without_token(token, &request.body));
-        let free = items.into_iter().zip(&is_held).filter(|(_, is_held)| !**is_held);
-        let before: Vec<_> = free.map(|(item, _)| (self.item(&item), item)).collect();
-
-        let mut answer = self.answer_to(&request.operation, &asked.to_string());
-        let took_effect = answer.status == 200;
-        if !took_effect {
-            let Some(reasons) = reasons(&answer) else { return answer };
-            let conflict = || reason(Cancellation::Conflict);
-            let of = |(reason, is_held): (Value, &bool)| if *is_held { conflict() } else { reason };
-            answer = cancelled(reasons.into_iter().zip(&is_held).map(of).collect());
+        let actions = self.actions(listed(asked)?)?;
+        let now = Instant::now();
+        let is_held: Vec<_> =
+            actions.iter().map(|action| self.is_in_flight(action.table, &action.place, now)).collect();
+        let (mut nexts, mut reasons, mut is_refused) = (Vec::with_capacity(actions.len()), Vec::new(), false);
+        for (action, is_held) in actions.iter().zip(&is_held) {
+            let outcome = if *is_held { Err(Refusal::InFlight) } else { self.outcome(action) };
+            match outcome {
+                Ok(next) => {
+                    nexts.push(next);
+                    reasons.push(no_reason());
+                }
+                Err(refusal) => {
+                    is_refused = true;
+                    nexts.push(Next::Same);
+                    reasons.push(refusal.reason().ok_or(refusal)?);
+                }
+            }
         }
-        let now = answer.at;
-        for (before, item) in before {
-            let until = now + share(in_flight, token, &item);
-            self.past().remember(until, item, before);
+        let mut answer = if is_refused { cancelled(reasons) } else { Answer::now(200, "{}") };
+        for ((action, next), _) in actions.iter().zip(nexts).zip(is_held).filter(|(_, is_held)| !is_held) {
+            let until = now + self.share(in_flight, token, action);
+            let next = if is_refused { Next::Same } else { next };
+            self.settle((action.table, &action.place), next, now, until);
             answer.at = answer.at.max(until);
         }
         if let Some(token) = token {
-            self.tokens().insert(token.to_owned(), Known { actions, until: answer.at, took_effect });
+            let known = Known { actions: digest, until: answer.at, took_effect: !is_refused };
+            self.tokens.insert(token.to_owned(), known);
         }
-        answer
+        Ok(answer)
     }
 
-    /// `TransactGetItems`.
-    pub(super) fn read_at_once(&self, request: &Request) -> Answer {
-        let answer = self.answer_to(&request.operation, &request.text);
-        if answer.status != 200 {
-            return answer;
+    /// The actions of a `TransactWriteItems`, if they may be in one.
+    fn actions<'a>(&mut self, asked: &'a [Value]) -> Result<Vec<Action<'a>>, Refusal> {
+        let mut actions = Vec::with_capacity(asked.len());
+        for action in asked {
+            let mut members = action.as_object().into_iter().flatten();
+            let (Some((name, asked)), None) = (members.next(), members.next()) else {
+                return Err(Invalid::Member("TransactItems").into());
+            };
+            actions.push(self.action(name, asked)?);
         }
-        let items = request::items(&request.operation, &request.body);
-        let is_held: Vec<_> = items.iter().map(|(table, key)| self.past().is_in_flight(table, key)).collect();
-        if is_held.contains(&true) {
+        let mut places = HashSet::with_capacity(actions.len());
+        if !actions.iter().all(|action| places.insert((action.table, &action.place))) {
+            return Err(Invalid::OneItemTwice.into());
+        }
+        if actions.iter().map(|action| action.size).sum::<usize>() > LIMIT_BYTES {
+            return Err(Invalid::LargeTransaction.into());
+        }
+        Ok(actions)
+    }
+
+    /// `TransactGetItems`. Who sees the truth sees it whatever is in flight.
+    pub(super) fn read_at_once(&mut self, asked: &Value, view: View) -> Result<Answer, Refusal> {
+        let places = self.places_at_once(listed(only(asked, &["TransactItems"])?)?)?;
+        let (now, mut bytes) = (Instant::now(), 0);
+        let mut items = Vec::with_capacity(places.len());
+        for get in &places {
+            let (size, item) = self.get_one(get)?;
+            bytes += size;
+            items.push(item);
+        }
+        let is_held: Vec<_> = places.iter().map(|(table, place, _)| self.is_in_flight(table, place, now)).collect();
+        if view != View::Truth && is_held.contains(&true) {
             let of = |is_held| if is_held { reason(Cancellation::Conflict) } else { no_reason() };
-            return cancelled(is_held.into_iter().map(of).collect());
+            return Ok(cancelled(is_held.into_iter().map(of).collect()));
         }
-        let read = read_bytes(&answer);
-        if read > READ_LIMIT_BYTES {
-            return Answer::refused("ValidationException", &format!("Payload in response is too large.{read}"));
+        if bytes > LIMIT_BYTES {
+            return Err(Invalid::LargeAnswer(bytes).into());
         }
-        answer
+        Ok(Answer::now(200, format!(r#"{{"Responses":[{}]}}"#, items.join(","))))
+    }
+
+    fn is_in_flight(&self, table: &str, place: &Place, now: Instant) -> bool {
+        self.tables.get(table).is_some_and(|table| table.is_in_flight(place, now))
     }
 
     /// What is said to a token that is known.
-    fn answer_again(&self, token: &str, actions: &str) -> Option<Answer> {
-        let tokens = self.tokens();
-        let known = tokens.get(token)?;
+    fn answer_again(&self, token: &str, actions: u64) -> Option<Result<Answer, Refusal>> {
+        let known = self.tokens.get(token)?;
         let now = Instant::now();
         let is_in_progress = known.until > now;
         let is_valid = known.took_effect && now.saturating_duration_since(known.until) < TOKEN_VALIDITY;
@@ -109,22 +146,68 @@ impl Tables {
             return None;
         }
         Some(if known.actions != actions {
-            Answer::refused("IdempotentParameterMismatchException", "The token was used with other actions")
+            Err(Refusal::OtherActions)
         } else if is_in_progress {
-            Answer::refused("TransactionInProgressException", "Transaction from previous request is still in progress")
+            Err(Refusal::InProgress)
         } else {
-            Answer::now(200, "{}")
+            Ok(Answer::now(200, "{}"))
         })
     }
 
-    fn tokens(&self) -> MutexGuard<'_, Tokens> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    /// When within its transaction's time an item becomes visible: the same in every process.
+    fn share(&self, in_flight: Duration, token: Option<&str>, action: &Action<'_>) -> Duration {
+        if in_flight.is_zero() {
+            return Duration::ZERO;
+        }
+        let key = self.tables.get(action.table).map(|table| Value::Object(table.key_at(&action.place)));
+        let mut hasher = DefaultHasher::new();
+        (token, action.table, canonical(&key.unwrap_or_default())).hash(&mut hasher);
+        let thousandths = u32::try_from(hasher.finish() % 1000).unwrap_or_default() + 1;
+        in_flight * thousandths / 1000
     }
 }
 
-/// What a plain write on an item in flight is told.
-pub(super) fn write_conflict() -> Answer {
-    Answer::refused("TransactionConflictException", "Transaction is ongoing for the item")
+fn token(asked: &Item) -> Result<Option<&str>, Invalid> {
+    match asked.get("ClientRequestToken") {
+        None => Ok(None),
+        Some(Value::String(token)) if (1..=TOKEN_LENGTH).contains(&token.len()) => Ok(Some(token)),
+        Some(_) => Err(Invalid::Count { name: "ClientRequestToken", limit: TOKEN_LENGTH }),
+    }
+}
+
+fn listed(asked: &Item) -> Result<&[Value], Invalid> {
+    let name = "TransactItems";
+    match asked.get(name).and_then(Value::as_array) {
+        Some(listed) if (1..=ACTIONS).contains(&listed.len()) => Ok(listed),
+        Some(_) => Err(Invalid::Count { name, limit: ACTIONS }),
+        None => Err(Invalid::Member(name)),
+    }
+}
+
+/// The same for what is the same, in whatever order its members are.
+fn digest(value: &Value) -> u64 {
+    fn add(value: &Value, hasher: &mut DefaultHasher) {
+        match value {
+            Value::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                members.sort_unstable_by_key(|(name, _)| *name);
+                members.len().hash(hasher);
+                for (name, value) in members {
+                    name.hash(hasher);
+                    add(value, hasher);
+                }
+            }
+            Value::Array(items) => {
+                items.len().hash(hasher);
+                items.iter().for_each(|item| add(item, hasher));
+            }
+            Value::String(text) => text.hash(hasher),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string().hash(hasher),
+        }
+    }
+    let mut hasher = DefaultHasher::new();
+    add(value, &mut hasher);
+    hasher.finish()
 }
 
 /// What a transaction is told that nothing was wrong with; `None`: this is none, nor a plain write in conflict.
@@ -136,36 +219,9 @@ pub(super) fn cancelled_out_of_the_blue(request: &Request, why: Cancellation, po
             reasons[position] = reason(why);
             Some(cancelled(reasons))
         }
-        "PutItem" | "UpdateItem" | "DeleteItem" if why == Cancellation::Conflict => Some(write_conflict()),
+        "PutItem" | "UpdateItem" | "DeleteItem" if why == Cancellation::Conflict => Some(Refusal::InFlight.into()),
         _ => None,
     }
-}
-
-fn without_token(token: Option<&str>, body: &Value) -> Value {
-    let mut asked = body.clone();
-    if let (Some(_), Some(members)) = (token, asked.as_object_mut()) {
-        members.remove("ClientRequestToken");
-    }
-    asked
-}
-
-/// The same transaction, but the items that are held make it fail; the others' reasons are found out all the same.
-fn without_effect_on(is_held: &[bool], items: &[(String, Value)], mut asked: Value) -> Value {
-    for (index, (table, key)) in items.iter().enumerate().filter(|(index, _)| is_held[*index]) {
-        let attribute = key.as_object().and_then(|key| key.keys().next());
-        asked["TransactItems"][index] = json!({"ConditionCheck": {
-            "TableName": table, "Key": key, "ConditionExpression": NEVER, "ExpressionAttributeNames": {"#k": attribute},
-        }});
-    }
-    asked
-}
-
-/// When within its transaction's time an item becomes visible: the same in every process.
-fn share(in_flight: Duration, token: Option<&str>, (table, key): &(String, Value)) -> Duration {
-    let mut hasher = DefaultHasher::new();
-    (token, table, canonical(key)).hash(&mut hasher);
-    let thousandths = u32::try_from(hasher.finish() % 1000).unwrap_or_default() + 1;
-    in_flight * thousandths / 1000
 }
 
 fn no_reason() -> Value {
@@ -189,26 +245,6 @@ fn cancelled(reasons: Vec<Value>) -> Answer {
     let codes = codes.join(", ");
     let message = format!("Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]");
     let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
-    Answer::now(400, json!({"__type": kind, "Message": message, "CancellationReasons": reasons}))
-}
-
-/// Why a transaction was cancelled, if it was that.
-fn reasons(answer: &Answer) -> Option<Vec<Value>> {
-    let mut body: Value = serde_json::from_str(&answer.body).ok()?;
-    match body["CancellationReasons"].take() {
-        Value::Array(reasons) => Some(reasons),
-        _ => None,
-    }
-}
-
-/// The size of the items in an answer, as DynamoDB counts it.
-fn read_bytes(answer: &Answer) -> usize {
-    if answer.body.len() <= READ_LIMIT_BYTES {
-        // JSON is never shorter than what it says.
-        return answer.body.len();
-    }
-    let answer: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    let items = answer["Responses"].as_array().into_iter().flatten();
-    let items = items.filter_map(|read| serde_json::from_value::<Item>(read["Item"].clone()).ok());
-    items.map(|item| item_size(&item)).sum()
+    let body = json!({"__type": kind, "Message": message, "CancellationReasons": reasons});
+    Answer::now(400, body.to_string())
 }
