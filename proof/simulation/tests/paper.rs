@@ -3,7 +3,7 @@
 
 use aft_simulation::paper::{Row, Settings, System, Table, run};
 
-const SETTINGS: Settings = Settings { transactions: 1_000, crashes_percent: 5, seed: 7 };
+const SETTINGS: Settings = Settings { transactions: 250, crashes_percent: 5, seed: 7 };
 
 fn row(system: System, settings: Settings) -> Row {
     let row = run(system, settings).unwrap();
@@ -33,7 +33,7 @@ fn aft_shows_neither_and_loses_nothing() {
 
 #[test]
 fn the_same_seed_is_the_same_table() {
-    let settings = Settings { transactions: 100, ..SETTINGS };
+    let settings = Settings { transactions: 40, ..SETTINGS };
     let table = || Table(System::ALL.map(|system| run(system, settings).unwrap()).into()).to_string();
     assert_eq!(table(), table());
 }
