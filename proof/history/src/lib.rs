@@ -3,7 +3,9 @@
 //! | file | what |
 //! |---|---|
 //! | [`mod@format`] | the JSON lines of `docs/histories.md`, and what happened at one instant in them |
+//! | [`checker`] | whether a history keeps what was promised |
 //!
 //! Nothing here knows the protocol: what it judges may be anybody's.
 
+pub mod checker;
 pub mod format;
