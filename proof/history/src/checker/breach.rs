@@ -94,8 +94,9 @@ pub enum Because {
     Wrote,
     /// It read a version that the other overwrote.
     Overwritten,
-    /// A third read the key from the other, and ought to have read this one's write if that were later: it saw this one.
-    SeenBy(usize),
+    /// A third, an index into the history, read the key from the other, and ought to have read this one's write if that were
+    /// later: it saw this one.
+    SeenBy(u32),
     /// It came before the other in the same session.
     Session,
     /// It was answered before the other began.
@@ -160,7 +161,7 @@ impl Breach {
         let mut attempts = Vec::new();
         let mut keys: Vec<&str> = Vec::new();
         for link in &cycle {
-            let third = if let Because::SeenBy(third) = link.because { Some(third) } else { None };
+            let third = if let Because::SeenBy(third) = link.because { Some(third as usize) } else { None };
             attempts.extend(third.into_iter().chain(link.from).chain(link.to));
             keys.extend(link.key.as_deref());
         }
@@ -189,7 +190,7 @@ impl fmt::Display for Breach {
                 Because::Wrote => write!(f, "; {from} wrote {key:?} before {to}")?,
                 Because::Overwritten => write!(f, "; {from} read the {key:?} that was overwritten by {to}")?,
                 Because::SeenBy(third) => {
-                    let third = self.name(Some(third));
+                    let third = self.name(Some(third as usize));
                     write!(f, "; {third}, which saw {from}, read {key:?} from {to}, so {from} wrote it before")?;
                 }
                 Because::Session => write!(f, "; {from} came before {to} in its session")?,

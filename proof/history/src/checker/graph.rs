@@ -23,8 +23,9 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    pub fn new(nodes: u32) -> Self {
-        Self { edges: Vec::new(), nodes, moments: nodes }
+    /// With room for about so many edges.
+    pub fn new(nodes: u32, edges: usize) -> Self {
+        Self { edges: Vec::with_capacity(edges), nodes, moments: nodes }
     }
 
     pub fn add(&mut self, from: u32, to: u32, because: Because, key: u32) {

@@ -57,6 +57,12 @@ pub(crate) struct Index<'h> {
 
 impl<'h> Index<'h> {
     pub fn of(history: &'h [Attempt]) -> Result<Self, Box<Breach>> {
+        let sum = |count: fn(&Attempt) -> usize| history.iter().map(count).sum();
+        let starts = || {
+            let mut starts = Vec::with_capacity(history.len() + 1);
+            starts.push(0);
+            starts
+        };
         let mut index = Self {
             history,
             keys: Vec::new(),
@@ -64,10 +70,10 @@ impl<'h> Index<'h> {
             ranks: vec![0; history.len()],
             visible: vec![false; history.len()],
             seen: vec![false; history.len()],
-            reads: Vec::new(),
-            reads_of: vec![0],
-            writes: Vec::new(),
-            writes_of: vec![0],
+            reads: Vec::with_capacity(sum(|attempt| attempt.reads.len())),
+            reads_of: starts(),
+            writes: Vec::with_capacity(sum(|attempt| attempt.writes.len())),
+            writes_of: starts(),
         };
         let versions = index.rank()?;
         for attempt in history {
@@ -107,6 +113,11 @@ impl<'h> Index<'h> {
 
     pub fn writes(&self, attempt: usize) -> &[u32] {
         &self.writes[range(&self.writes_of, attempt)]
+    }
+
+    /// Reads and writes.
+    pub fn size(&self) -> usize {
+        self.reads.len() + self.writes.len()
     }
 
     pub fn is_serializable(&self, attempt: usize) -> bool {

@@ -7,16 +7,18 @@
 //! | `promises` | what holds of an attempt or a transaction by itself |
 //! | `weak` | read committed, read atomic, causal |
 //! | `serial` | serializable, with versions as the order of the writers |
+//! | `search` | serializable, with versions as names only: small histories |
 //! | `recent` | what was acknowledged is seen by who begins later |
 //! | `graph` | who must come before whom |
 //!
-//! Nothing is searched for that is known, so the time is about that of sorting the history.
+//! Nothing is searched for that is known: with versions in order the time is about that of sorting the history.
 
 mod breach;
 mod graph;
 mod index;
 mod promises;
 mod recent;
+mod search;
 mod serial;
 mod weak;
 
@@ -24,6 +26,7 @@ pub use breach::{Because, Breach, Link, Promise};
 
 use crate::format::{Attempt, Outcome};
 use index::Index;
+use search::Found;
 
 /// Which attempts are in an order by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -41,8 +44,11 @@ pub enum Versions {
     /// Who wrote it, and by its text who wrote the key earlier and later.
     #[default]
     Ordered,
-    /// Who wrote it.
-    Names,
+    /// Who wrote it, and no more. An order of serializable transactions is searched for then, over so many prefixes at most.
+    Names {
+        /// After so many the search gives up.
+        most_prefixes: u32,
+    },
 }
 
 /// What every attempt is promised, whatever became of it.
@@ -98,7 +104,12 @@ pub struct Judged {
     pub reads: usize,
     /// Keys that were written by those that committed.
     pub writes: usize,
+    /// Whether the search for an order gave up: it is not known whether it is serializable.
+    pub gave_up: bool,
 }
+
+/// Prefixes that are looked at to find out whether another order of the versions would do.
+const MOST_PREFIXES: u32 = 10_000;
 
 /// Judges a history: what was promised to each attempt and transaction by itself, the level of all attempts, and that the
 /// serializable ones are serializable.
@@ -113,8 +124,8 @@ pub fn check(history: &[Attempt], expect: Expect) -> Result<Judged, Box<Breach>>
     weak::check(&index, &expect)?;
     if expect.versions == Versions::Ordered {
         recent::check(&index, expect.recent_reads, expect.recent_writes)?;
-        serial::check(&index, expect.strict)?;
     }
+    let gave_up = check_serial(&index, expect)? == Found::GaveUp;
     let all = 0..history.len();
     let is_committed = |number: &usize| index.visible[*number] || history[*number].outcome == Outcome::Committed;
     Ok(Judged {
@@ -122,5 +133,35 @@ pub fn check(history: &[Attempt], expect: Expect) -> Result<Judged, Box<Breach>>
         committed: all.clone().filter(is_committed).count(),
         reads: all.clone().map(|number| index.reads(number).len()).sum(),
         writes: all.filter(|number| index.visible[*number]).map(|number| index.writes(number).len()).sum(),
+        gave_up,
     })
+}
+
+/// Judges no more than whether the serializable transactions are serializable, and that what they read was written and not
+/// aborted. Whether an order was found; if not, it is not known.
+///
+/// # Errors
+/// The [`Breach`] that was found.
+pub fn check_serializable(history: &[Attempt], versions: Versions, strict: bool) -> Result<bool, Box<Breach>> {
+    let index = Index::of(history)?;
+    Ok(check_serial(&index, Expect { versions, strict, ..Expect::default() })? == Found::Order)
+}
+
+fn check_serial(index: &Index<'_>, expect: Expect) -> Result<Found, Box<Breach>> {
+    match expect.versions {
+        Versions::Ordered => {
+            let Err(mut breach) = serial::check(index, expect.strict) else { return Ok(Found::Order) };
+            if search::search(index, expect.strict, MOST_PREFIXES) == Found::Order {
+                breach.promise = Promise::VersionOrder;
+            }
+            Err(breach)
+        }
+        Versions::Names { most_prefixes } => match search::search(index, expect.strict, most_prefixes) {
+            Found::NoOrder => {
+                let circle = serial::check(index, expect.strict).err();
+                Err(circle.unwrap_or_else(|| Breach::of(Promise::Serializable, index.history, &[], &[])))
+            }
+            found => Ok(found),
+        },
+    }
 }

@@ -1,5 +1,7 @@
 //! What each attempt and each transaction is promised by itself: no order of others is looked for.
 
+use std::hash::BuildHasherDefault;
+
 use super::breach::{Breach, Promise};
 use super::index::{FastMap, Index, place};
 use crate::format::{Attempt, Outcome, Step};
@@ -17,7 +19,8 @@ type Values<'h> = FastMap<&'h str, Noted>;
 
 /// Exactly once, and what was acknowledged.
 pub(crate) fn check_outcomes(index: &Index<'_>) -> Result<(), Box<Breach>> {
-    let mut took_place: FastMap<&str, usize> = FastMap::default();
+    let room = index.history.len();
+    let mut took_place: FastMap<&str, usize> = FastMap::with_capacity_and_hasher(room, BuildHasherDefault::default());
     for (number, attempt) in index.history.iter().enumerate() {
         let wrote = attempt.outcome == Outcome::Committed && !attempt.writes.is_empty();
         if wrote && attempt.version.is_none() {
@@ -63,7 +66,8 @@ pub(crate) fn check_steps(index: &mut Index<'_>) -> Result<(), Box<Breach>> {
 
 /// Every write by the name of its value.
 fn values<'h>(index: &Index<'h>) -> Result<Values<'h>, Box<Breach>> {
-    let mut values = Values::default();
+    let steps = index.history.iter().map(|attempt| attempt.steps.len()).sum();
+    let mut values = Values::with_capacity_and_hasher(steps, BuildHasherDefault::default());
     let mut last: Vec<(u32, &str)> = Vec::new();
     for (number, attempt) in index.history.iter().enumerate() {
         last.clear();

@@ -98,14 +98,14 @@ pub(crate) fn check(index: &Index<'_>, strict: bool) -> Result<(), Box<Breach>> 
         return Ok(());
     }
     let happened = instants.happened(index);
-    let mut written = Vec::new();
+    let mut written = Vec::with_capacity(index.size());
     for (node, one) in (0..).zip(&instants.all).filter(|(node, _)| happened[*node as usize]) {
         let rank = index.ranks[one.attempt as usize];
         written.extend(one.writes(index).iter().map(|key| (*key, rank, node)));
     }
     written.sort_unstable();
     let writers = Writers::of(written, index.keys.len());
-    let mut graph = Graph::new(place(instants.all.len()));
+    let mut graph = Graph::new(place(instants.all.len()), 2 * index.size() + 3 * instants.all.len());
     for key in 0..place(index.keys.len()) {
         for pair in writers.of_key(key).windows(2) {
             graph.add(pair[0].1, pair[1].1, Because::Wrote, key);

@@ -25,7 +25,7 @@ pub(crate) fn check(index: &Index<'_>, expect: &Expect) -> Result<(), Box<Breach
     let mut check = Check {
         index,
         ordered: expect.versions == Versions::Ordered,
-        graph: Graph::new(place(index.history.len())),
+        graph: Graph::new(place(index.history.len()), index.size()),
         level: expect.level,
         sessions: Predecessors::of(index, expect.sessions),
     };
@@ -149,7 +149,7 @@ impl Check<'_, '_> {
             .is_none_or(|writer| self.ordered && self.index.ranks[writer as usize] < self.index.ranks[other as usize]);
         if !against {
             if let (Some(writer), false) = (writer, self.ordered) {
-                self.graph.add(other, writer, Because::SeenBy(reader), key);
+                self.graph.add(other, writer, Because::SeenBy(place(reader)), key);
             }
             return Ok(());
         }
@@ -157,7 +157,7 @@ impl Check<'_, '_> {
         let (writer, other) = (writer.map(|writer| writer as usize), Some(other as usize));
         let is_first = if writer.is_some() { Because::Wrote } else { Because::Beginning };
         let cycle = vec![
-            Link { from: other, because: Because::SeenBy(reader), key: key.clone(), to: writer },
+            Link { from: other, because: Because::SeenBy(place(reader)), key: key.clone(), to: writer },
             Link { from: writer, because: is_first, key, to: other },
         ];
         let promise = match self.level {
