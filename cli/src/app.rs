@@ -12,6 +12,7 @@ use crate::console;
 use crate::embedded::{Embedded, Storage};
 use crate::engine::{Connected, EngineError, Tables};
 use crate::error::HostError;
+use crate::history::HistoryError;
 use crate::host::Host;
 use crate::recover::{PlaceError, RecoverArguments, Recovery, Summary};
 
@@ -30,6 +31,9 @@ pub enum AppError {
     /// The tables cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A history is none, or could not be written.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The system refused to deliver signals.
     #[error("cannot wait for Ctrl-C: {0}")]
     Signals(#[source] io::Error),

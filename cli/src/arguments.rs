@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{HostConfig, Layer, LayerBinaries};
 use crate::engine::{Engine, Tables};
 use crate::error::HostError;
+use crate::history::HistoryCommand;
 use crate::process::Program;
 use crate::recover::RecoverArguments;
 
@@ -28,6 +29,9 @@ pub enum Command {
     Local(LocalArguments),
     /// Make visible what was committed and never applied, whatever died: look at every commit record, or at one.
     Recover(RecoverArguments),
+    /// Histories of transactions: judge them, or write them in the formats of other checkers.
+    #[command(subcommand)]
+    History(HistoryCommand),
 }
 
 /// `aft local`.
@@ -174,7 +178,7 @@ mod tests {
     fn local(line: &str) -> LocalArguments {
         match Arguments::try_parse_from(line.split(' ')).unwrap().command {
             Command::Local(arguments) => arguments,
-            Command::Recover(_) => panic!("another command"),
+            Command::Recover(_) | Command::History(_) => panic!("another command"),
         }
     }
 

@@ -20,6 +20,7 @@
 //! | `engine`, [`embedded`] | which DynamoDB the processes use; one of our own |
 //! | [`arguments`], [`app`], [`console`] | the `aft` command |
 //! | [`recover`] | `aft recover`: recovery by hand |
+//! | [`history`] | `aft history`: histories, judged and converted |
 
 mod api;
 pub mod app;
@@ -34,6 +35,7 @@ mod error;
 mod extensions_api;
 mod fault;
 mod freezer;
+pub mod history;
 mod host;
 pub mod invocation;
 mod invoke_api;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use aft_cli::app;
 use aft_cli::arguments::{Arguments, Command};
+use aft_cli::{app, history};
 use clap::Parser;
 
 /// Not everything is as it should be; what is not was named.
@@ -19,11 +19,16 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Local(arguments) => runtime.block_on(app::local(arguments)).map(|()| ExitCode::SUCCESS),
-        Command::Recover(arguments) => runtime.block_on(app::recover(arguments)).map(|summary| {
-            if summary.everything_is_applied() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) }
-        }),
+        Command::History(command) => history::run(command).map(findings).map_err(Into::into),
+        Command::Recover(arguments) => {
+            runtime.block_on(app::recover(arguments)).map(|summary| findings(summary.everything_is_applied()))
+        }
     };
     done.unwrap_or_else(|error| refuse(&error.to_string()))
+}
+
+fn findings(none: bool) -> ExitCode {
+    if none { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) }
 }
 
 fn refuse(reason: &str) -> ExitCode {

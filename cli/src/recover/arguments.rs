@@ -117,7 +117,7 @@ mod tests {
     fn parse(line: &str) -> Result<RecoverArguments, String> {
         match Arguments::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?.command {
             Command::Recover(arguments) => Ok(arguments),
-            Command::Local(_) => panic!("another command"),
+            Command::Local(_) | Command::History(_) => panic!("another command"),
         }
     }
 

@@ -47,7 +47,7 @@ pub enum Step {
     Read {
         /// Which key.
         read: String,
-        /// The name of what was there; `None`: nothing.
+        /// The name of what was there, that of a deletion, too; `None`: nothing was ever there.
         value: Option<String>,
     },
     /// It wrote or deleted a key.
@@ -100,29 +100,35 @@ impl Attempt {
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
     /// There is no such file.
-    #[error("cannot be read")]
+    #[error("cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
     /// A line is no attempt.
-    #[error("line {0}")]
+    #[error("line {0} is no attempt: {1}")]
     Line(usize, #[source] serde_json::Error),
     /// Nothing is in it.
     #[error("is empty")]
     Empty,
     /// It ended before it began.
-    #[error("{0} ended before it began")]
-    Time(String),
+    #[error("line {0}: {1} ended before it began")]
+    Time(usize, String),
     /// A key twice among the reads or among the writes.
-    #[error("{0} has a key twice")]
-    KeyTwice(String),
+    #[error("line {0}: {1} has a key twice")]
+    KeyTwice(usize, String),
     /// A commit without a version.
-    #[error("{0} wrote, was committed and has no version")]
-    NoVersion(String),
+    #[error("line {0}: {1} wrote, was committed and has no version")]
+    NoVersion(usize, String),
     /// Versions name their writer.
-    #[error("{0} and {1} have the same version")]
-    VersionTwice(String, String),
+    #[error("line {0}: {1} and {2} have the same version")]
+    VersionTwice(usize, String, String),
     /// A transaction takes place once.
-    #[error("{0} and {1} are the same transaction, and both committed writes")]
-    CommittedTwice(String, String),
+    #[error("line {0}: {1} and {2} are the same transaction, and both committed writes")]
+    CommittedTwice(usize, String, String),
+    /// Names of values name their write.
+    #[error("line {0}: {1} and {2} have written the same name of a value")]
+    ValueTwice(usize, String, String),
+    /// What others can see of the steps is something else.
+    #[error("line {0}: the steps of {1} are not its reads and writes")]
+    Steps(usize, String),
 }
 
 /// Reads a file.
@@ -153,29 +159,55 @@ fn validate(history: &[Attempt]) -> Result<(), Malformed> {
     }
     let mut versions: HashMap<&str, String> = HashMap::new();
     let mut committed: HashMap<&str, String> = HashMap::new();
-    for attempt in history {
+    let mut values: HashMap<&str, String> = HashMap::new();
+    for (line, attempt) in (1..).zip(history) {
         let name = attempt.name();
-        if attempt.ended <= attempt.began {
-            return Err(Malformed::Time(name));
-        }
-        let read: BTreeSet<&String> = attempt.reads.iter().map(|read| &read.key).collect();
-        let written: BTreeSet<&String> = attempt.writes.iter().collect();
-        if read.len() < attempt.reads.len() || written.len() < attempt.writes.len() {
-            return Err(Malformed::KeyTwice(name));
-        }
+        validate_by_itself(line, attempt)?;
         if let Some(other) = attempt.version.as_ref().and_then(|version| versions.insert(version, name.clone())) {
-            return Err(Malformed::VersionTwice(other, name));
+            return Err(Malformed::VersionTwice(line, other, name));
         }
-        if attempt.outcome == Outcome::Committed {
-            if !attempt.writes.is_empty() && attempt.version.is_none() {
-                return Err(Malformed::NoVersion(name));
-            }
-            // What wrote nothing may have run for each delivery.
-            let wrote = !attempt.writes.is_empty();
-            if let Some(other) = wrote.then(|| committed.insert(&attempt.transaction, name.clone())).flatten() {
-                return Err(Malformed::CommittedTwice(other, name));
+        // What wrote nothing may have run for each delivery.
+        let took_place = attempt.outcome == Outcome::Committed && !attempt.writes.is_empty();
+        if let Some(other) = took_place.then(|| committed.insert(&attempt.transaction, name.clone())).flatten() {
+            return Err(Malformed::CommittedTwice(line, other, name));
+        }
+        for step in &attempt.steps {
+            if let Step::Write { value, .. } = step
+                && let Some(other) = values.insert(value, name.clone())
+            {
+                return Err(Malformed::ValueTwice(line, other, name));
             }
         }
+    }
+    Ok(())
+}
+
+fn validate_by_itself(line: usize, attempt: &Attempt) -> Result<(), Malformed> {
+    if attempt.ended <= attempt.began {
+        return Err(Malformed::Time(line, attempt.name()));
+    }
+    let read: BTreeSet<&String> = attempt.reads.iter().map(|read| &read.key).collect();
+    let written: BTreeSet<&String> = attempt.writes.iter().collect();
+    if read.len() < attempt.reads.len() || written.len() < attempt.writes.len() {
+        return Err(Malformed::KeyTwice(line, attempt.name()));
+    }
+    if attempt.outcome == Outcome::Committed && !attempt.writes.is_empty() && attempt.version.is_none() {
+        return Err(Malformed::NoVersion(line, attempt.name()));
+    }
+    let (mut read_first, mut written_at_all) = (BTreeSet::new(), BTreeSet::new());
+    for step in &attempt.steps {
+        match step {
+            Step::Read { read, .. } if !written_at_all.contains(read) => {
+                read_first.insert(read);
+            }
+            Step::Read { .. } => {}
+            Step::Write { write, .. } => {
+                written_at_all.insert(write);
+            }
+        }
+    }
+    if !attempt.steps.is_empty() && (read_first != read || written_at_all != written) {
+        return Err(Malformed::Steps(line, attempt.name()));
     }
     Ok(())
 }
