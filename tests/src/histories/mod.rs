@@ -1,13 +1,14 @@
-//! Exported histories (`docs/histories.md`) and the checkers of others that judge them.
+//! Exported histories (`docs/histories.md`) and the checkers that judge them: others', and ours beside them.
 //!
 //! | file | what |
 //! |---|---|
 //! | [`adya`] | the crate `adya`: Elle's way, cycles of dependencies |
 //! | [`z3`] | the solver Z3, asked whether there is any serial order |
 //! | [`porcupine`] | Porcupine, with the whole store as one object |
+//! | [`ours`] | our own, from `aft-history` |
 //! | [`generator`] | histories that are strictly serializable by construction |
 //!
-//! None of them is ours, and none knows the protocol: what they share is the definition of a history.
+//! None knows the protocol: what they share is the definition of a history.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::tools::Missing;
 
 pub mod adya;
 pub mod generator;
+pub mod ours;
 pub mod porcupine;
 pub mod z3;
 
@@ -70,6 +72,7 @@ impl fmt::Display for Verdict {
 
 #[derive(Debug, Clone)]
 enum Program {
+    Ours { believes_versions: bool },
     Adya,
     Z3(PathBuf),
     Porcupine(PathBuf),
@@ -89,7 +92,10 @@ pub struct Checker {
 pub type Recipe = (&'static str, fn() -> Result<Checker, Missing>);
 
 /// Every checker.
-pub const ALL: [Recipe; 5] = [
+pub const ALL: [Recipe; 8] = [
+    ("aft-serializable", || Ok(Checker::ours("aft-serializable", Level::Serializable, true))),
+    ("aft-strict", || Ok(Checker::ours("aft-strict", Level::StrictlySerializable, true))),
+    ("aft-search-strict", || Ok(Checker::ours("aft-search-strict", Level::StrictlySerializable, false))),
     ("adya-serializable", || Ok(Checker::new("adya-serializable", Level::Serializable, Program::Adya))),
     ("adya-strict", || Ok(Checker::new("adya-strict", Level::StrictlySerializable, Program::Adya))),
     ("z3-serializable", || Ok(Checker::new("z3-serializable", Level::Serializable, Program::Z3(z3::program()?)))),
@@ -104,10 +110,14 @@ impl Checker {
         Self { name, level, program }
     }
 
+    const fn ours(name: &'static str, level: Level, believes_versions: bool) -> Self {
+        Self::new(name, level, Program::Ours { believes_versions })
+    }
+
     /// Whether it takes the order of a key's versions for the order of its writers, instead of looking for one.
     #[must_use]
     pub const fn believes_versions(&self) -> bool {
-        matches!(self.program, Program::Adya)
+        matches!(self.program, Program::Adya | Program::Ours { believes_versions: true })
     }
 
     /// What it says of one file.
@@ -128,6 +138,9 @@ impl Checker {
         let read = |file: &PathBuf| format::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let histories: Vec<_> = files.iter().map(read).collect();
         let verdicts = match &self.program {
+            Program::Ours { believes_versions } => {
+                histories.iter().map(|history| ours::check(history, self.level, *believes_versions)).collect()
+            }
             Program::Adya => histories.iter().map(|history| adya::check(history, self.level)).collect(),
             Program::Z3(program) => z3::check(program, &histories, self.level),
             Program::Porcupine(program) => porcupine::check(program, files),
