@@ -9,6 +9,7 @@
 //! | [`growth`] | how large the tables get, for `docs/tables.md` |
 //! | [`histories`] | exported histories, and checkers of others that judge them |
 //! | [`local`] | the local host, with the layer in it and proxies around it |
+//! | [`noted`] | what a function did, step by step, and the history that comes of it |
 //! | [`store`] | the store of a test |
 //! | [`sqs`] | a queue that delivers at least once |
 //! | [`streams`] | a table's stream, as Lambda reads it |
@@ -17,6 +18,7 @@
 //! | [`store_proxy`], [`witness`] | by what it stops them: requests to DynamoDB, and the handler |
 //! | `bin/witnessed-function.rs` | the function in these worlds |
 //! | `bin/shared-function.rs` | the function of [`contended`] |
+//! | `bin/noted-function.rs` | the function that notes what it does |
 //! | [`matrix`] | the failure matrix: every instant with every cause, run and written down |
 //! | [`tools`] | what `tests/tools.sh` fetches, and ports |
 
@@ -31,6 +33,7 @@ pub mod growth;
 pub mod histories;
 pub mod local;
 pub mod matrix;
+pub mod noted;
 pub mod sqs;
 pub mod store;
 pub mod store_proxy;

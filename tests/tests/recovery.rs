@@ -171,7 +171,7 @@ impl World {
             ["aft", "recover"].into_iter().chain(place.iter().copied()).chain(tables).chain(more.iter().copied());
         match Arguments::parse_from(line).command {
             Command::Recover(arguments) => aft_cli::app::recover(arguments).await.unwrap(),
-            Command::Local(_) => panic!("another command"),
+            Command::Local(_) | Command::History(_) => panic!("another command"),
         }
     }
 }
