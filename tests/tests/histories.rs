@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use aft_history::checker::{self as promises, Expect, Promise};
 use aft_history::format::{Attempt, Isolation, Malformed, Operation, Outcome, happened, operations, read, write};
 use aft_tests::histories::generator::{LARGE, SMALL, generate, lose_an_update, move_a_read};
 use aft_tests::histories::{ALL, Checker, Level, Verdict, files};
@@ -18,7 +19,7 @@ use fastrand::Rng;
 use libtest_mimic::{Arguments, Trial};
 
 /// Of `tests/histories`, those that every checker accepts.
-const GOOD: [&str; 4] = ["good", "good-mixed", "good-old", "good-unknown"];
+const GOOD: [&str; 5] = ["good", "good-mixed", "good-old", "good-steps", "good-unknown"];
 
 /// Those that are not serializable, with those that are to blame: one of them at least is named, and the bystander never.
 const BAD: [(&str, &[&str]); 12] = [
@@ -59,11 +60,16 @@ fn main() -> ExitCode {
     if std::env::var_os(HISTORIES_IN).is_some() {
         tests.push(("accepts_the_exported_histories", accepts_the_exported_histories));
     }
-    let alone: [(&str, fn()); 3] = [
+    let mut alone: Vec<(&str, fn())> = vec![
+        ("every_promise_is_judged_of_the_small_and_the_large", every_promise_is_judged_of_the_small_and_the_large),
         ("every_history_is_expected_to_be_judged", every_history_is_expected_to_be_judged),
         ("what_is_no_history_is_refused", what_is_no_history_is_refused),
         ("the_example_in_the_document_is_a_history", the_example_in_the_document_is_a_history),
     ];
+    if std::env::var_os(HISTORIES_IN).is_some() {
+        alone
+            .push(("every_promise_is_kept_in_the_exported_histories", every_promise_is_kept_in_the_exported_histories));
+    }
     let mut trials: Vec<Trial> = alone
         .into_iter()
         .map(|(test, run)| {
@@ -262,6 +268,44 @@ fn accepts_the_exported_histories(checker: &Checker) {
         .map(|(file, verdict)| format!("{}: {verdict}", file.display()))
         .collect();
     assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), files.len(), failed.join("\n"));
+}
+
+/// Our checker, asked for everything: what no other judges is judged there, too.
+fn every_promise_is_judged_of_the_small_and_the_large() {
+    let judge = |history: &[Attempt]| promises::check(history, Expect::default());
+    for name in GOOD {
+        let verdict = judge(&read(&file(name)).unwrap());
+        // Its audits in read-atomic isolation see half.
+        let promise = (name == "good-mixed").then_some(Promise::FracturedRead);
+        assert_eq!(verdict.err().map(|breach| breach.promise), promise, "{name}");
+    }
+    for (name, culprits) in BAD.into_iter().chain([STALE]) {
+        let breach = judge(&read(&file(name)).unwrap()).unwrap_err();
+        let blamed: Vec<&str> = breach.transactions.iter().map(|name| name.split('#').next().unwrap()).collect();
+        let is_right = blamed.iter().any(|name| culprits.contains(name)) && !blamed.contains(&"bystander");
+        assert!(is_right, "{name}: {breach}");
+    }
+    let mut rng = Rng::with_seed(2);
+    for seed in 0..50 {
+        let history = generate(seed, LARGE);
+        let recent = Expect { recent_reads: true, recent_writes: true, ..Expect::default() };
+        assert_eq!(promises::check(&history, recent).map(|judged| judged.attempts), Ok(history.len()), "{seed}");
+        if let Some(spoilt) = lose_an_update(&mut rng, history) {
+            assert!(judge(&spoilt).is_err(), "{seed}");
+        }
+    }
+}
+
+fn every_promise_is_kept_in_the_exported_histories() {
+    let folder = PathBuf::from(std::env::var_os(HISTORIES_IN).unwrap());
+    let broken: Vec<String> = files(&folder)
+        .iter()
+        .filter_map(|file| {
+            let breach = promises::check(&read(file).unwrap(), Expect::default()).err()?;
+            Some(format!("{}: {breach}", file.display()))
+        })
+        .collect();
+    assert!(broken.is_empty(), "{} are broken:\n{}", broken.len(), broken.join("\n"));
 }
 
 /// Every order of a small history: what a checker has to agree with.

@@ -40,6 +40,8 @@ type attempt struct {
 	Reads       []read   `json:"reads"`
 	Writes      []string `json:"writes"`
 	Version     *string  `json:"version"`
+	// What it did by itself: nothing that others can see.
+	Steps json.RawMessage `json:"steps"`
 }
 
 // What happens at one instant.
