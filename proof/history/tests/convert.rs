@@ -254,7 +254,18 @@ fn plumes_lines_hold_the_same_history() {
 #[test]
 fn dbcops_json_holds_the_same_history() {
     for history in histories() {
-        let mut expected: Vec<_> = meant(&history).into_iter().map(|meant| (meant.committed, meant.events)).collect();
+        let mut expected = Vec::new();
+        for Meant { committed, events, .. } in meant(&history) {
+            let mut kept: Vec<Event<'_>> = Vec::new();
+            for event in events {
+                let says_nothing = matches!(event, Event::Read { own: true, .. })
+                    || matches!(event, Event::Read { .. }) && kept.contains(&event);
+                if !says_nothing {
+                    kept.push(event);
+                }
+            }
+            expected.push((committed, kept));
+        }
         expected.sort();
         assert_eq!(from_dbcop(&text(&history, Target::Dbcop), &Numbers::of(&history)), expected);
     }

@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 
-use super::plan::{Event, Fate, Plan, Transaction};
+use super::plan::{Event, Fate, News, Plan, Transaction};
 
 struct Operation<'p> {
     moment: u64,
@@ -47,27 +47,15 @@ pub(super) fn edn(plan: &Plan) -> String {
 
 /// What came of reads is said of those only that ended well.
 fn value(plan: &Plan, transaction: &Transaction, is_filled_in: bool) -> String {
-    let mut written: Vec<(u64, u64)> = Vec::new();
-    let mut parts = Vec::new();
-    for event in &transaction.events {
-        match event {
-            Event::Read { key, value: Some(value), .. } if last(&written, *key) == Some(*value) => {}
-            Event::Read { key, value, .. } => {
-                let list =
-                    value.filter(|_| is_filled_in).map_or_else(|| "nil".to_owned(), |value| list(plan, *key, value));
-                parts.push(format!("[:r {key} {list}]"));
-            }
-            Event::Write { key, value } => {
-                written.push((*key, *value));
-                parts.push(format!("[:append {key} {value}]"));
-            }
+    let part = |event: &Event| match event {
+        Event::Read { news: News::Own, .. } => None,
+        Event::Read { key, value, .. } => {
+            let list = value.filter(|_| is_filled_in).map_or_else(|| "nil".to_owned(), |value| list(plan, *key, value));
+            Some(format!("[:r {key} {list}]"))
         }
-    }
-    parts.join(" ")
-}
-
-fn last(written: &[(u64, u64)], key: u64) -> Option<u64> {
-    written.iter().rev().find(|(other, _)| *other == key).map(|(_, value)| *value)
+        Event::Write { key, value } => Some(format!("[:append {key} {value}]")),
+    };
+    transaction.events.iter().filter_map(part).collect::<Vec<_>>().join(" ")
 }
 
 fn list(plan: &Plan, key: u64, value: u64) -> String {

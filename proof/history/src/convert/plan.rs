@@ -14,16 +14,27 @@ use crate::format::{Attempt, Isolation, Outcome, Step};
 /// Something that a transaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// It read a key. `own`: after it had written it.
+    /// It read a key.
     Read {
         key: u64,
         value: Option<u64>,
-        own: bool,
+        news: News,
     },
     Write {
         key: u64,
         value: u64,
     },
+}
+
+/// What a read says that was not known without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// What another wrote; or what was not to be expected.
+    Others,
+    /// What the transaction had read before.
+    Again,
+    /// What it had itself written last.
+    Own,
 }
 
 /// Whether it took place.
@@ -228,14 +239,14 @@ impl<'h> Numbers<'h> {
                     .version
                     .as_deref()
                     .map(|version| self.of_version(key, version).unwrap_or_else(|| unknown(key, version)));
-                Event::Read { key, value, own: false }
+                Event::Read { key, value, news: News::Others }
             });
             let reads: Vec<Event> = reads.collect();
             let writes = self.writes[place].iter().map(|(key, value)| Event::Write { key: *key, value: *value });
             return reads.into_iter().chain(writes).collect();
         }
         let mut writes = self.writes[place].iter();
-        let mut own: Vec<u64> = Vec::new();
+        let mut known: Vec<(u64, Option<u64>, News)> = Vec::new();
         let mut events = Vec::with_capacity(attempt.steps.len());
         for step in &attempt.steps {
             match step {
@@ -246,11 +257,16 @@ impl<'h> Numbers<'h> {
                     let value = value.as_deref().map(|name| {
                         self.names.get(name).copied().or_else(by_version).unwrap_or_else(|| unknown(key, name))
                     });
-                    events.push(Event::Read { key, value, own: own.contains(&key) });
+                    let last = known.iter().rev().find(|(other, ..)| *other == key);
+                    let news = last.filter(|(_, last, _)| *last == value).map_or(News::Others, |(.., news)| *news);
+                    if last.is_none() {
+                        known.push((key, value, News::Again));
+                    }
+                    events.push(Event::Read { key, value, news });
                 }
                 Step::Write { .. } => {
                     if let Some((key, value)) = writes.next() {
-                        own.push(*key);
+                        known.push((*key, Some(*value), News::Own));
                         events.push(Event::Write { key: *key, value: *value });
                     }
                 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::plan::{Event, Fate, Plan};
+use super::plan::{Event, Fate, News, Plan};
 
 /// Plume's name for whatever was aborted.
 const ABORTED: i128 = -1;
@@ -19,7 +19,7 @@ pub(super) fn text(plan: &Plan) -> String {
         for event in &transaction.events {
             // Into a text nothing fails.
             let _ = match event {
-                Event::Read { own: true, .. } if aborted => Ok(()),
+                Event::Read { news: News::Own, .. } if aborted => Ok(()),
                 Event::Read { key, value, .. } => {
                     writeln!(text, "r({key},{},{session},{number})", value.unwrap_or_default())
                 }
