@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use aft_history::checker::{self as promises, Expect, Promise};
 use aft_history::format::{Attempt, Isolation, Malformed, Operation, Outcome, happened, operations, read, write};
+use aft_tests::histories::adya;
 use aft_tests::histories::generator::{LARGE, SMALL, generate, lose_an_update, move_a_read};
 use aft_tests::histories::{ALL, Checker, Level, Verdict, files};
 use aft_tests::tools::skipped;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         tests.push(("accepts_the_exported_histories", accepts_the_exported_histories));
     }
     let mut alone: Vec<(&str, fn())> = vec![
+        ("lists_in_elles_format_are_read_and_judged_alike", lists_in_elles_format_are_read_and_judged_alike),
         ("every_promise_is_judged_of_the_small_and_the_large", every_promise_is_judged_of_the_small_and_the_large),
         ("every_history_is_expected_to_be_judged", every_history_is_expected_to_be_judged),
         ("what_is_no_history_is_refused", what_is_no_history_is_refused),
@@ -270,6 +272,27 @@ fn accepts_the_exported_histories(checker: &Checker) {
     assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), files.len(), failed.join("\n"));
 }
 
+/// By a reader of that format that is not ours. What it is told less, by lists, shows in nothing that is here.
+fn lists_in_elles_format_are_read_and_judged_alike() {
+    let strict = |history: &[Attempt]| adya::check_lists(history, Level::StrictlySerializable);
+    for name in GOOD {
+        assert_eq!(strict(&read(&file(name)).unwrap()), Verdict::Accepted, "{name}");
+    }
+    for (name, _) in BAD.into_iter().chain([STALE]) {
+        let verdict = strict(&read(&file(name)).unwrap());
+        assert!(matches!(verdict, Verdict::Rejected { .. }), "{name}: {verdict}");
+    }
+    let mut rng = Rng::with_seed(2);
+    for seed in 0..50 {
+        let history = generate(seed, LARGE);
+        assert_eq!(strict(&history), Verdict::Accepted, "{seed}");
+        if let Some(spoilt) = lose_an_update(&mut rng, history) {
+            let verdict = strict(&spoilt);
+            assert!(matches!(verdict, Verdict::Rejected { .. }), "{seed}: {verdict}");
+        }
+    }
+}
+
 /// Our checker, asked for everything: what no other judges is judged there, too.
 fn every_promise_is_judged_of_the_small_and_the_large() {
     let judge = |history: &[Attempt]| promises::check(history, Expect::default());
@@ -301,8 +324,11 @@ fn every_promise_is_kept_in_the_exported_histories() {
     let broken: Vec<String> = files(&folder)
         .iter()
         .filter_map(|file| {
-            let breach = promises::check(&read(file).unwrap(), Expect::default()).err()?;
-            Some(format!("{}: {breach}", file.display()))
+            let history = read(file).unwrap();
+            let breach = promises::check(&history, Expect::default()).err().map(|breach| breach.to_string());
+            let lists = adya::check_lists(&history, Level::StrictlySerializable);
+            let reason = breach.or_else(|| (lists != Verdict::Accepted).then(|| format!("as lists: {lists}")))?;
+            Some(format!("{}: {reason}", file.display()))
         })
         .collect();
     assert!(broken.is_empty(), "{} are broken:\n{}", broken.len(), broken.join("\n"));

@@ -10,6 +10,7 @@ use adya::history::{Interner, Mop, Op, OpType, ReadValue, Scalar};
 use adya::{History, Opts, Valid, Workload};
 
 use super::{Level, Verdict};
+use aft_history::convert::{Lanes, Question, Target, convert};
 use aft_history::format::{Attempt, Operation, Outcome, happened, operations};
 
 /// What it says when no transaction depends on another: there is nothing to find.
@@ -22,16 +23,13 @@ pub fn check(history: &[Attempt], level: Level) -> Verdict {
     if let Some(verdict) = unwritten(&operations, history) {
         return verdict;
     }
-    let model = match level {
-        Level::Serializable => "serializable",
-        Level::StrictlySerializable => "strict-serializable",
-    };
     let versions: BTreeSet<&str> = operations.iter().filter_map(|operation| operation.version).collect();
     let position: HashMap<&str, i64> = versions.into_iter().zip(0..).collect();
     let order = operations.iter().enumerate().filter_map(|(index, operation)| {
         Some((u64::try_from(index).expect("an index"), *position.get(operation.version?)?))
     });
-    let options = Opts { models: vec![model.to_owned()], transaction_order: Some(order.collect()), ..Opts::default() };
+    let options =
+        Opts { models: vec![model(level).to_owned()], transaction_order: Some(order.collect()), ..Opts::default() };
     let report = adya::check(&events(&operations, history), Workload::RwRegister, &options);
     let types = report.anomaly_types.join(", ");
     match report.valid {
@@ -48,6 +46,33 @@ pub fn check(history: &[Attempt], level: Level) -> Verdict {
             let explanation = anomalies().next().map(|anomaly| anomaly.explanation.as_str()).unwrap_or_default();
             Verdict::rejected(format!("{types}: {explanation}"), names)
         }
+    }
+}
+
+/// What it says of the same history as lists, in Elle's own format: its reader is not ours, and it is told no order but what lists
+/// show. Whom it blames is not said: lists have their own numbers.
+///
+/// # Panics
+/// If it cannot read them.
+#[must_use]
+pub fn check_lists(history: &[Attempt], level: Level) -> Verdict {
+    let text = convert(history, Target::Elle, Lanes::Attempts, Question::Serializable);
+    let lists = History::from_edn(&text).unwrap_or_else(|error| panic!("{error}:\n{text}"));
+    let options = Opts { models: vec![model(level).to_owned()], ..Opts::default() };
+    let report = adya::check(&lists, Workload::ListAppend, &options);
+    let types = report.anomaly_types.join(", ");
+    match report.valid {
+        Valid::True => Verdict::Accepted,
+        Valid::Unknown if types == NO_DEPENDENCY => Verdict::Accepted,
+        Valid::Unknown => Verdict::Undecided { reason: types },
+        Valid::False => Verdict::rejected(types, []),
+    }
+}
+
+const fn model(level: Level) -> &'static str {
+    match level {
+        Level::Serializable => "serializable",
+        Level::StrictlySerializable => "strict-serializable",
     }
 }
 
