@@ -110,7 +110,7 @@ pub enum Ordered {
 pub enum Asked {
     /// Each attempt is one transaction.
     Attempts,
-    /// A read-atomic attempt is a transaction for each key that it wrote, and nothing that it read.
+    /// A read-atomic attempt is a transaction for each key that a serializable one read from it, and nothing that it read.
     Serializable,
 }
 

@@ -358,6 +358,21 @@ fn what_nobody_wrote_has_a_value_that_nobody_wrote() {
 }
 
 #[test]
+fn a_read_atomic_attempt_is_a_transaction_for_each_key_that_was_read() {
+    let history = made::history([
+        made::attempt("loose").wrote("v1", &["a", "b", "c"]).read_atomic(),
+        made::attempt("unseen").read("c", "v1").wrote("v2", &["c"]).read_atomic(),
+        made::attempt("gone").read("c", "v1").wrote("", &["c"]).aborted(),
+        made::attempt("audit").read("a", "v1").read("b", "v1"),
+    ]);
+    let serializable = |target| convert(&history, target, Lanes::Attempts, Question::Serializable);
+    assert_eq!(serializable(Target::Plume), "w(0,1,0,1)\nw(2,5,1,-1)\nr(0,1,2,4)\nr(1,2,2,4)\nw(1,2,3,5)\n");
+    let last: Vec<String> = serializable(Target::Elle).lines().rev().take(2).map(str::to_owned).collect();
+    assert!(last[0].contains(":ok, :f :txn, :value [[:append 1 2]]"), "it may have taken place at any time: {last:?}");
+    assert!(last[1].contains(":ok, :f :txn, :value [[:append 0 1]]"), "{last:?}");
+}
+
+#[test]
 fn a_line_that_breaks_a_rule_is_named() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused.jsonl");
     let refused = |spoil: &dyn Fn(&mut Vec<Attempt>)| {

@@ -45,8 +45,8 @@ pub enum Question {
     /// Whether every attempt has what it is promised below serializable: each is one transaction.
     #[default]
     Attempts,
-    /// Whether the serializable ones are serializable: a read-atomic one is a transaction for each key that it wrote, without
-    /// what it read, and of an aborted one only the writes are left.
+    /// Whether the serializable ones are serializable: a read-atomic one is a transaction for each key that one of them read from
+    /// it, without what it read, and of an aborted one only the writes are left.
     Serializable,
 }
 

@@ -75,56 +75,80 @@ impl Plan {
     pub fn of(history: &[Attempt], lanes: Lanes, question: Question) -> Self {
         let numbers = Numbers::of(history);
         let seen = seen(history, &numbers);
-        let took_place = |number: usize| match history[number].outcome {
+        let took_place = |place: usize| match history[place].outcome {
             Outcome::Committed => true,
-            Outcome::Unknown => seen.contains(&number),
+            Outcome::Unknown => seen.contains(&place),
             Outcome::Aborted => false,
         };
-        let mut transactions = Vec::new();
-        let mut more = number(history.len());
         let mut unwritten = HashMap::new();
-        for (place, attempt) in history.iter().enumerate() {
-            let certain = attempt.outcome == Outcome::Committed;
-            let whole = Transaction {
+        let whole: Vec<Transaction> = (0..history.len())
+            .map(|place| Transaction {
                 number: number(place) + 1,
                 session: 0,
                 fate: if took_place(place) { Fate::Committed } else { Fate::Aborted },
-                began: attempt.began,
-                ended: (certain || !took_place(place)).then_some(attempt.ended),
-                events: numbers.events(place, attempt, &mut unwritten),
-            };
-            if question == Question::Attempts {
-                transactions.push(whole);
-                continue;
-            }
-            let writes = |event: &Event| matches!(event, Event::Write { .. });
-            if whole.fate == Fate::Aborted {
-                let events = whole.events.iter().copied().filter(writes).collect();
-                transactions.push(Transaction { events, ..whole });
-            } else if attempt.isolation == Isolation::Serializable {
-                transactions.push(whole);
-            } else {
-                let mut number = Some(whole.number);
-                for key in 0..numbers.keys.len() as u64 {
-                    let own = |event: &Event| matches!(event, Event::Write { key: written, .. } if *written == key);
-                    let events: Vec<Event> = whole.events.iter().copied().filter(own).collect();
-                    if !events.is_empty() {
-                        let number = number.take().unwrap_or_else(|| {
-                            more += 1;
-                            more
-                        });
-                        transactions.push(Transaction { number, ended: None, events, ..whole });
-                    }
-                }
-            }
-        }
+                began: history[place].began,
+                ended: (history[place].outcome != Outcome::Unknown || !took_place(place))
+                    .then_some(history[place].ended),
+                events: numbers.events(place, &history[place], &mut unwritten),
+            })
+            .collect();
+        let mut transactions = match question {
+            Question::Attempts => whole,
+            Question::Serializable => of_serializable(history, whole),
+        };
         transactions.retain(|transaction| !transaction.events.is_empty());
         transactions.sort_by_key(|transaction| (transaction.began, transaction.number));
         let processes: Vec<u32> = history.iter().map(|attempt| attempt.process).collect();
         let sessions = assign_sessions(&mut transactions, lanes, &processes);
-        let (order, before, together) = numbers.lists(history, took_place);
+        let committed = transactions.iter().filter(|transaction| transaction.fate == Fate::Committed);
+        let kept = committed.flat_map(|transaction| &transaction.events).filter_map(|event| match event {
+            Event::Write { value, .. } => Some(*value),
+            Event::Read { .. } => None,
+        });
+        let (order, before, together) = numbers.lists(history, &kept.collect());
         Self { transactions, sessions, keys: numbers.keys.len(), order, before, together }
     }
+}
+
+/// What the serializable transactions may have to do with: all of themselves, what aborted ones wrote, and of a read-atomic one
+/// each key that a serializable one read from it, by itself. What nobody saw of that may never have been.
+fn of_serializable(history: &[Attempt], whole: Vec<Transaction>) -> Vec<Transaction> {
+    let is_serializable = |place: usize| history[place].isolation == Isolation::Serializable;
+    let readers = whole.iter().enumerate();
+    let readers = readers.filter(|(place, reader)| is_serializable(*place) && reader.fate == Fate::Committed);
+    let read: BTreeSet<u64> = readers
+        .flat_map(|(_, reader)| &reader.events)
+        .filter_map(|event| if let Event::Read { value, .. } = event { *value } else { None })
+        .collect();
+    let mut more = number(history.len());
+    let mut transactions = Vec::with_capacity(whole.len());
+    for (place, mut transaction) in whole.into_iter().enumerate() {
+        if is_serializable(place) && transaction.fate == Fate::Committed {
+            transactions.push(transaction);
+            continue;
+        }
+        transaction.events.retain(|event| matches!(event, Event::Write { .. }));
+        if transaction.fate == Fate::Aborted {
+            transactions.push(transaction);
+            continue;
+        }
+        let mut by_key: BTreeMap<u64, Vec<Event>> = BTreeMap::new();
+        for event in &transaction.events {
+            if let Event::Write { key, .. } = event {
+                by_key.entry(*key).or_default().push(*event);
+            }
+        }
+        let was_read = |event: &Event| matches!(event, Event::Write { value, .. } if read.contains(value));
+        let mut own = Some(transaction.number);
+        for events in by_key.into_values().filter(|events| events.iter().any(was_read)) {
+            let number = own.take().unwrap_or_else(|| {
+                more += 1;
+                more
+            });
+            transactions.push(Transaction { number, ended: None, events, ..transaction });
+        }
+    }
+    transactions
 }
 
 /// A session for each transaction, or as few as do for each process.
@@ -276,10 +300,10 @@ impl<'h> Numbers<'h> {
     }
 
     /// What each key would hold if a write appended to it.
-    fn lists(&self, history: &[Attempt], took_place: impl Fn(usize) -> bool) -> Lists {
+    fn lists(&self, history: &[Attempt], kept: &BTreeSet<u64>) -> Lists {
         let mut order: Vec<Vec<u64>> = vec![Vec::new(); self.keys.len()];
         let (mut before, mut together) = (BTreeMap::new(), BTreeMap::new());
-        let mut add = |writer: usize, takes_place: bool| {
+        let mut add = |writer: usize| {
             for key in self.writes[writer].iter().map(|(key, _)| *key).collect::<BTreeSet<u64>>() {
                 let list = &mut order[usize::try_from(key).unwrap_or_default()];
                 let values: Vec<u64> = self.of_key(writer, key).collect();
@@ -287,17 +311,15 @@ impl<'h> Numbers<'h> {
                     before.insert(*value, list.len());
                     together.insert(*value, values[..=place].to_vec());
                 }
-                if takes_place {
-                    list.extend(values);
-                }
+                list.extend(values.into_iter().filter(|value| kept.contains(value)));
             }
         };
         // One that got no version is before all: nobody knows better.
         for writer in (0..history.len()).filter(|writer| history[*writer].version.is_none()) {
-            add(writer, false);
+            add(writer);
         }
         for writer in self.versions.values() {
-            add(*writer, took_place(*writer));
+            add(*writer);
         }
         (order, before, together)
     }
