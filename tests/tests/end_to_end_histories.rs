@@ -61,6 +61,9 @@ impl World {
         std::fs::create_dir_all(&directory).unwrap();
         let endpoint = DynamoDbLocal::shared().await.endpoint();
         let tables = Tables { data: "histories".to_owned(), transactions: "histories-transactions".to_owned() };
+        // A new engine on a busy machine takes longer than a host would wait.
+        let store = aft_tests::store::patient(&aft_tests::store::config(&endpoint, &tables.data, &tables.transactions));
+        store.create_tables().await.unwrap();
         let notes = Notebook::new(directory.join("notes.jsonl"));
         let log = Arc::<Mutex<Vec<String>>>::default();
         let mut hosts = Vec::new();
@@ -77,11 +80,10 @@ impl World {
             config.environment.insert("TMPDIR".to_owned(), directory.display().to_string());
             let lines = Arc::clone(&log);
             config.log = LogSink::new(move |line| lines.lock().unwrap().push(line.to_string()));
-            let engine = Engine::Endpoint { url: endpoint.parse().unwrap(), create_tables: true };
+            let engine = Engine::Endpoint { url: endpoint.parse().unwrap(), create_tables: false };
             engine.connect(&mut config, &tables).await.unwrap();
             hosts.push(Host::start(config).await.unwrap());
         }
-        let store = aft_tests::store::patient(&aft_tests::store::config(&endpoint, &tables.data, &tables.transactions));
         let hosts = hosts.try_into().unwrap_or_else(|_| panic!("two hosts"));
         Self { hosts, store, notes, log, directory }
     }
