@@ -25,7 +25,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
 
 use crate::http;
 use crate::session::{Aborted, Begun, CommitResult, Session, SessionError};
@@ -74,7 +75,10 @@ impl<S: Store> Control<S> {
         let control = Arc::new(self);
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(Arc::clone(&control).connection(stream))),
+                Ok((stream, _)) => {
+                    let control = Arc::clone(&control);
+                    tokio::spawn(async move { control.converse(stream).await });
+                }
                 Err(error) => {
                     tracing::warn!("accepting a control connection: {error}");
                     tokio::task::yield_now().await;
@@ -83,7 +87,8 @@ impl<S: Store> Control<S> {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: UnixStream) {
+    /// Serves one shim, whatever its connection runs over, to its end.
+    pub async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let shim = OnceLock::new();
         let service = service_fn(|request| self.answer(request, &shim));
         if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
@@ -150,7 +155,9 @@ impl<S: Store> Control<S> {
 
     async fn commit(&self, request: Request<Incoming>) -> Result<Reply, Malformed> {
         let (transaction, attempt) = which(&request)?;
-        let content_type = request.headers().get(CONTENT_TYPE).and_then(|text| text.to_str().ok()).map(str::to_owned);
+        // Kept byte for byte, ASCII or not; what is no text at all cannot be kept.
+        let content_type = request.headers().get(CONTENT_TYPE).map(|text| text.as_bytes().to_vec());
+        let content_type = content_type.and_then(|bytes| String::from_utf8(bytes).ok());
         let body = body(request).await?;
         let result = self.session.commit(transaction, attempt, Recorded { content_type, body }).await;
         Ok(ended(result, Outcome::Committed, transaction))

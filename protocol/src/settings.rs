@@ -126,7 +126,7 @@ impl Reader {
         let faults = variables
             .keys()
             .filter(|name| name.starts_with("AFT_") && !known(name))
-            .map(|name| format!("{name} is not a setting of this version (see docs/configuration.md)"))
+            .map(|name| one_line(&format!("{name} is not a setting of this version (see docs/configuration.md)")))
             .collect();
         Self { variables, faults }
     }
@@ -209,9 +209,9 @@ impl Reader {
         ));
     }
 
-    /// Notes a fault.
+    /// Notes a fault. Whatever it quotes, it is one line.
     pub fn fault(&mut self, fault: String) {
-        self.faults.push(fault);
+        self.faults.push(one_line(&fault));
     }
 
     /// Ends the reading.
@@ -221,6 +221,12 @@ impl Reader {
     pub fn finish(self) -> Result<(), Faults> {
         if self.faults.is_empty() { Ok(()) } else { Err(Faults(self.faults)) }
     }
+}
+
+/// Control characters as people can read them.
+fn one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// How much a process logs.

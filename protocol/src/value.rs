@@ -67,17 +67,18 @@ pub struct ContentType(Arc<str>);
 
 /// Text that cannot be a content type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a content type is 1 to {} visible ASCII characters", limits::CONTENT_TYPE_BYTES)]
+#[error("a content type is 1 to {} visible ASCII characters, without spaces around them", limits::CONTENT_TYPE_BYTES)]
 pub struct InvalidContentType;
 
 impl ContentType {
     /// Checks and wraps a content type.
     ///
     /// # Errors
-    /// [`InvalidContentType`] if it is empty, too long, or could not stand in a header.
+    /// [`InvalidContentType`] if it is empty, too long, or could not stand in a header as it is.
     pub fn new(text: &str) -> Result<Self, InvalidContentType> {
         let visible = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-        if text.trim().is_empty() || text.len() > limits::CONTENT_TYPE_BYTES || !visible {
+        // The spaces around a header's value are no part of it.
+        if text.is_empty() || text.trim() != text || text.len() > limits::CONTENT_TYPE_BYTES || !visible {
             return Err(InvalidContentType);
         }
         Ok(Self(text.into()))

@@ -17,6 +17,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -122,7 +123,20 @@ impl Coordinator {
         timeout_at(until, Self::hello(stream, hello)).await.unwrap_or(Err(ControlError::TimedOut))
     }
 
-    async fn hello(stream: UnixStream, hello: &'static str) -> Result<(Self, Attached), ControlError> {
+    /// Says hello over a connection that is there already, whatever it runs over.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<(Self, Attached), ControlError> {
+        Self::hello(stream, control::ATTACH).await
+    }
+
+    async fn hello(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        hello: &'static str,
+    ) -> Result<(Self, Attached), ControlError> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -33,7 +33,7 @@ impl Delivery {
     pub fn new(mut head: http::response::Parts, body: Whole) -> Result<Self, MalformedEvent> {
         platform::strip_hop_by_hop(&mut head.headers, Some(body.data.len()));
         let text = |name: HeaderName| head.headers.get(name).and_then(|text| text.to_str().ok());
-        let request = text(platform::REQUEST_ID).filter(|text| !text.is_empty() && !text.contains(['/', '?', ' ']));
+        let request = text(platform::REQUEST_ID).filter(|text| platform::is_request_id(text));
         let request = RequestId::new(request.ok_or(MalformedEvent(platform::REQUEST_ID))?);
         let deadline_ms = text(platform::DEADLINE_MS).and_then(|text| text.parse().ok());
         let deadline_ms = deadline_ms.ok_or(MalformedEvent(platform::DEADLINE_MS))?;

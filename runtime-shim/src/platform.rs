@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::{self, CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode, Uri};
 use serde::Deserialize;
 
 use crate::body::Body;
@@ -39,6 +39,14 @@ pub const RESPONSE_MODE: HeaderName = HeaderName::from_static("lambda-runtime-fu
 /// The media type of a streamed HTTP response with its status and headers in front.
 const STREAMED_HTTP: &[u8] = b"application/vnd.awslambda.http-integration-response";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Whether a text can stand in the route of its invocation, as one piece, and is still itself there.
+#[must_use]
+pub fn is_request_id(text: &str) -> bool {
+    let route = format!("{INVOCATION}{text}/response");
+    let parsed = route.parse::<Uri>();
+    !text.is_empty() && !text.contains('/') && parsed.is_ok_and(|uri| uri.path() == route && uri.query().is_none())
+}
 
 /// `application/json` of an error, as Lambda writes it.
 #[must_use]

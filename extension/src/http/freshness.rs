@@ -22,9 +22,12 @@ pub(super) fn of(headers: &HeaderMap) -> Option<Freshness> {
             no_cache = true;
             continue;
         };
-        let mut quoted = false;
+        let (mut quoted, mut escaped) = (false, false);
         let directives = line.split(|c| {
-            quoted ^= c == '"';
+            // Within quotes a backslash takes the next character as it is.
+            let is_escaped = std::mem::replace(&mut escaped, false);
+            escaped = quoted && !is_escaped && c == '\\';
+            quoted ^= c == '"' && !is_escaped;
             c == ',' && !quoted
         });
         for directive in directives {

@@ -39,6 +39,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -88,12 +89,17 @@ impl<S: Store> Endpoint<S> {
             }
             let endpoint = Arc::clone(&endpoint);
             tokio::spawn(async move {
-                let service = service_fn(|request| endpoint.answer(request));
-                // A client that hangs up is no event: what it asked for is done or not begun.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                endpoint.converse(stream).await;
                 drop(permit);
             });
         }
+    }
+
+    /// Serves one connection, whatever it runs over, to its end.
+    pub async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let service = service_fn(|request| self.answer(request));
+        // A client that hangs up is no event: what it asked for is done or not begun.
+        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Infallible> {

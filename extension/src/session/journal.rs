@@ -155,7 +155,8 @@ fn decode(text: &str) -> Option<Vec<Entry>> {
         let (sandbox, version) = line.split_once(' ')?;
         Some(Entry { sandbox: sandbox.parse().ok()?, version: version.parse().ok()? })
     };
-    lines.lines().map(entry).collect()
+    // Not `lines`, which takes more for a line's end than was written.
+    lines.split_terminator('\n').map(entry).collect()
 }
 
 fn encode(entries: &[Entry]) -> String {

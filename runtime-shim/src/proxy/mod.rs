@@ -25,6 +25,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -122,10 +123,24 @@ impl Route {
             Some((request, "response")) if *method == Method::POST => Self::Response(RequestId::new(request)),
             Some((request, "error")) if *method == Method::POST => Self::Error(RequestId::new(request)),
             // Also of a version to come: it must not go round the transaction unseen.
-            Some(_) | None if path.contains("/runtime/invocation/") => Self::UnknownOfInvocation,
+            Some(_) | None if decoded(path).contains("/runtime/invocation") => Self::UnknownOfInvocation,
             Some(_) | None => Self::Other,
         }
     }
+}
+
+/// A path as whoever decodes it before routing it would read it; what is not well formed stays as it is.
+fn decoded(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        let escaped = digit(0).zip(digit(1)).filter(|_| *first == b'%');
+        let escaped = escaped.and_then(|(high, low)| u8::try_from(16 * high + low).ok());
+        bytes.push(escaped.unwrap_or(*first));
+        rest = &after[if escaped.is_some() { 2 } else { 0 }..];
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The Runtime API of one child; dropped, it breaks its connections and takes no more.
@@ -179,6 +194,11 @@ async fn serve(listener: TcpListener, caller: Caller, mut closed: oneshot::Recei
 async fn connection(stream: TcpStream, caller: Caller) {
     // Costs 40 ms a call where it is missing; a connection that refuses it works all the same.
     let _ = stream.set_nodelay(true);
+    converse(stream, caller).await;
+}
+
+/// Serves one connection of a child, whatever it runs over, to its end.
+pub async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, caller: Caller) {
     let service = service_fn(|request| caller.clone().answer(request));
     let mut builder = http1::Builder::new();
     // As Lambda wrote it, and nothing added.

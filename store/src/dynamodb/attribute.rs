@@ -41,6 +41,12 @@ pub(super) enum Malformed {
     Image(#[from] serde_json::Error),
     #[error("the stream's image of it has a binary attribute that is not in base64: {0}")]
     Base64(#[from] base64::DecodeError),
+    #[error("its version is the one of what was never written")]
+    Zero,
+    #[error("the store answered with an item that was not asked for")]
+    NotAsked,
+    #[error("key {0:?} is written twice, by the record or its chunks")]
+    WrittenTwice(Key),
     #[error("the record does not name this chunk, or names it once and it came twice")]
     NotNamed,
     #[error(transparent)]
@@ -90,10 +96,15 @@ impl Fields {
         Ok(self.text(name)?.parse()?)
     }
 
-    /// [`Version::ZERO`] is the empty string.
+    /// [`Version::ZERO`] is the empty string, and nothing else.
     pub(super) fn version(&mut self, name: &'static str) -> Result<Version, Malformed> {
         let text = self.text(name)?;
-        if text.is_empty() { Ok(Version::ZERO) } else { Ok(text.parse()?) }
+        if text.is_empty() { Ok(Version::ZERO) } else { written(text.parse()?) }
+    }
+
+    /// The version of something that was written.
+    pub(super) fn written_version(&mut self, name: &'static str) -> Result<Version, Malformed> {
+        written(self.version(name)?)
     }
 
     pub(super) fn number<T: FromStr>(&mut self, name: &'static str) -> Result<T, Malformed> {
@@ -123,10 +134,17 @@ impl Fields {
         let content_type = self.text(type_name)?;
         match self.take(name)? {
             AttributeValue::B(blob) => Ok(Some(Value::new(blob.into_inner(), ContentType::new(&content_type)?)?)),
-            AttributeValue::Null(_) => Ok(None),
+            AttributeValue::Null(true) if content_type.is_empty() => Ok(None),
+            AttributeValue::Null(true) => {
+                Err(Malformed::Type { name: type_name, expected: "empty, where there is no value" })
+            }
             _ => Err(Malformed::Type { name, expected: "binary or null" }),
         }
     }
+}
+
+fn written(version: Version) -> Result<Version, Malformed> {
+    if version.is_zero() { Err(Malformed::Zero) } else { Ok(version) }
 }
 
 /// A list of keys.

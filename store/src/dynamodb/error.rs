@@ -168,6 +168,11 @@ impl Cause {
     }
 }
 
+/// What somebody else says, without its line ends: they would break a log's line.
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 impl Table {
     /// A failed request.
     pub(super) fn failure<E>(&self, operation: &'static str, error: SdkError<E, HttpResponse>) -> StoreError
@@ -182,9 +187,9 @@ impl Table {
             SdkError::ServiceError(service) => {
                 let code = service.err().code().unwrap_or("no code");
                 let status = service.raw().status().as_u16();
-                format!("{code} (HTTP {status}) {}", service.err().message().unwrap_or_default())
+                format!("{code} (HTTP {status}) {}", one_line(service.err().message().unwrap_or_default()))
             }
-            other => chain(other),
+            other => one_line(&chain(other)),
         };
         let failure = Failure { operation, table: self.to_string(), cause, detail, source: error.into() };
         StoreError::new(cause.kind(), operation, failure).at_pace(cause.pace())

@@ -132,8 +132,12 @@ fn decode_head(fields: &mut Fields) -> Result<Head, Malformed> {
     if !fields.has("t") {
         return Err(Malformed::NotOurs);
     }
+    let current = entry(fields, &CURRENT)?;
+    if current.version.is_zero() {
+        return Err(Malformed::Zero);
+    }
     Ok(Head {
-        current: entry(fields, &CURRENT)?,
+        current,
         previous: previous(fields)?,
         older: [fields.version("h1")?, fields.version("h2")?, fields.version("h3")?, fields.version("h4")?],
     })

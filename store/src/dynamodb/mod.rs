@@ -132,8 +132,10 @@ impl DynamoDb {
         let items = self.get_all(&self.data, item_keys, reads).await?;
         let mut heads: BTreeMap<_, _> = keys.iter().map(|key| (key.clone(), Head::absent())).collect();
         for item in items {
-            let (key, head) = head_item::decode(item).map_err(|error| self.data.malformed("reading a head", error))?;
-            heads.insert(key, head);
+            let malformed = |error| self.data.malformed("reading a head", error);
+            let (key, head) = head_item::decode(item).map_err(malformed)?;
+            let asked = heads.get_mut(&key).ok_or_else(|| malformed(Malformed::NotAsked.of(key.as_str())))?;
+            *asked = head;
         }
         Ok(heads)
     }
@@ -159,10 +161,19 @@ impl DynamoDb {
 
     /// The record that stands in a commit's way. Until it is read nobody knows whose it is: one's own, perhaps, of an earlier
     /// try.
-    async fn existing(&self, item: Item) -> Result<Box<CommitRecord>, StoreError> {
+    async fn existing(&self, record: &CommitRecord, item: Item) -> Result<Box<CommitRecord>, StoreError> {
         let completed = self.complete(item).await;
         let existing = completed.map_err(|error| error.reclassified(ErrorKind::Unavailable, ErrorKind::Unknown))?;
-        Ok(Box::new(existing))
+        if existing.transaction() == record.transaction() {
+            Ok(Box::new(existing))
+        } else {
+            Err(self.not_asked(&existing))
+        }
+    }
+
+    fn not_asked(&self, record: &CommitRecord) -> StoreError {
+        let fault = Malformed::NotAsked.of(&record.transaction().to_string());
+        self.transactions.malformed("reading a commit record", fault)
     }
 
     async fn write_chunks(&self, record: &CommitRecord, chunks: &[Part<'_>]) -> Result<(), StoreError> {
@@ -201,7 +212,10 @@ impl Store for DynamoDb {
         let mut records: Records = transactions.iter().map(|transaction| (*transaction, None)).collect();
         for item in items {
             let record = self.complete(item).await?;
-            records.insert(record.transaction(), Some(record));
+            match records.get_mut(&record.transaction()) {
+                Some(asked) => *asked = Some(record),
+                None => return Err(self.not_asked(&record)),
+            }
         }
         Ok(records)
     }
@@ -212,7 +226,7 @@ impl Store for DynamoDb {
         let item = record_item::encode(record, &own, chunks.len());
         match self.put_if(&self.transactions, item, record_item::IF_ABSENT, None).await? {
             Written::Now => Ok(Committed::Now),
-            Written::Refused(existing) => Ok(Committed::Before(self.existing(existing).await?)),
+            Written::Refused(existing) => Ok(Committed::Before(self.existing(record, existing).await?)),
         }
     }
 
@@ -222,7 +236,7 @@ impl Store for DynamoDb {
         let item = record_item::encode(record, &own, chunks.len());
         Ok(match self.take(record, item, terms).await? {
             Step::Taken => Stepped::Now,
-            Step::Recorded(existing) => Stepped::Before(self.existing(existing).await?),
+            Step::Recorded(existing) => Stepped::Before(self.existing(record, existing).await?),
             Step::Refused(obstacles) => Stepped::Refused(obstacles),
         })
     }

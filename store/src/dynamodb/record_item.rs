@@ -148,7 +148,7 @@ impl Partial {
         let content_type = if fields.has("rct") { Some(fields.text("rct")?) } else { None };
         let body = fields.bytes("r")?;
         let record = CommitRecord {
-            version: fields.version("t")?,
+            version: fields.written_version("t")?,
             nonce: fields.id("n")?,
             writes: BTreeMap::new(),
             response: Response { content_type, body: Bytes::new() },
@@ -209,7 +209,10 @@ impl Partial {
             let AttributeValue::M(write) = write else {
                 return Err(Malformed::Type { name: "w", expected: "a map of maps" });
             };
-            self.record.writes.insert(Key::new(key)?, Fields::new(write).value("v", "ct")?);
+            let (key, value) = (Key::new(key)?, Fields::new(write).value("v", "ct")?);
+            if self.record.writes.insert(key.clone(), value).is_some() {
+                return Err(Malformed::WrittenTwice(key));
+            }
         }
         Ok(())
     }

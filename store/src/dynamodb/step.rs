@@ -22,6 +22,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::attribute::{Item, Malformed};
+use super::error::one_line;
 use super::head_item::{self, If};
 use super::record_item;
 use super::request::Update;
@@ -128,7 +129,10 @@ impl DynamoDb {
         for (key, item) in keys.iter().zip(items) {
             let head = match item {
                 None => Head::absent(),
-                Some(item) => head_item::decode(item).map_err(|error| self.data.malformed(GET, error))?.1,
+                Some(item) => match head_item::decode(item).map_err(|error| self.data.malformed(GET, error))? {
+                    (found, head) if found == *key => head,
+                    (found, _) => return Err(self.data.malformed(GET, Malformed::NotAsked.of(found.as_str()))),
+                },
             };
             heads.insert(key.clone(), head);
         }
@@ -253,7 +257,7 @@ impl Reason {
         let Some(reason) = reason else { return Ok(Self::None) };
         let detail = || {
             let (code, message) = (reason.code().unwrap_or_default(), reason.message().unwrap_or_default());
-            format!("{operation} was cancelled, so nothing happened, because of {table}: {code} {message}")
+            format!("{operation} was cancelled, so nothing happened, because of {table}: {code} {}", one_line(message))
         };
         match reason.code().unwrap_or("None") {
             "None" => Ok(Self::None),
