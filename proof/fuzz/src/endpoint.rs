@@ -193,6 +193,23 @@ fn known(answer: &Answer) {
     }
 }
 
+/// A key is itself however it is percent-encoded: as little as it takes or all of it, in upper or lower case.
+pub fn comes_through(key: &Key, value: &[u8], lower: bool, all: bool) {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' if !all => char::from(byte).to_string(),
+        byte if lower => format!("%{byte:02x}"),
+        byte => format!("%{byte:02X}"),
+    };
+    let target: String = route::KV.chars().map(String::from).chain(key.as_str().bytes().map(encode)).collect();
+    assert_eq!(key_of(&target).as_deref(), Some(key.as_str()));
+    block_on(async {
+        let request = Short { method: "PUT", target: &target, headers: Vec::new(), body: value };
+        let world = World::open().await;
+        let answer = world.send(&request.long(&[&format!("X-Aft-Token: {}", world.token.reveal())])).await.unwrap();
+        assert_eq!((answer.status, world.value(key.as_str()).await.as_deref()), (204, Some(value)), "{answer:?}");
+    });
+}
+
 async fn asked(request: &Short<'_>) {
     let world = World::open().await;
     let answer = world.send(&request.long(&[&format!("X-Aft-Token: {}", world.token.reveal())])).await;

@@ -61,6 +61,19 @@ pub fn named(rules: &Rules, event: &[u8], headers: &HeaderMap) -> Identity {
     identity
 }
 
+/// Two payloads that differ in a number are two payloads, however many digits that has.
+pub fn numbers(one: &str, other: &str) {
+    let fingerprint = |number: &str| {
+        let event = format!(
+            r#"{{"detail-type":"t","source":"s","account":"a","region":"r","id":"i","time":"x","resources":[],"detail":{{"n":[{number}]}}}}"#
+        );
+        let identity = named(&rules("transfer", None), event.as_bytes(), &HeaderMap::new());
+        assert_eq!(identity.source, Source::EventBridge);
+        identity.fingerprint
+    };
+    assert_eq!(fingerprint(one) == fingerprint(other), one == other, "{one} and {other}");
+}
+
 /// Neither spaces nor the order of members is part of what an event says, where the event says who it is.
 fn in_other_words(rules: &Rules, document: &Value, headers: &HeaderMap) {
     let identify = |text: &str| rules.identify(text.as_bytes(), headers, &RequestId::new("r-1"));

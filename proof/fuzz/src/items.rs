@@ -16,7 +16,7 @@ use aft_store::{Committed, ErrorKind, Store, StoreError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::database::{self, Table};
 
@@ -188,6 +188,41 @@ pub fn comes_back(record: &CommitRecord) {
         let found = store.found_in_stream(&item.to_string()).unwrap();
         assert_eq!(&block_on(store.whole(&found)).unwrap(), record, "the stream says the same");
     }
+}
+
+/// What the data table holds for a head is that head (docs/tables.md).
+pub fn head_comes_back(head: &Head) {
+    let mut item = json!({ "k": { "S": asked().as_str() } });
+    write_entry(&mut item, ["t", "v", "ct", "w", "e"], &head.current);
+    match &head.previous {
+        Previous::Inline(entry) => write_entry(&mut item, ["pt", "pv", "pct", "pw", "pe"], entry),
+        Previous::InRecord(version) => item["pt"] = json!({ "S": version.to_string() }),
+    }
+    for (name, version) in ["h1", "h2", "h3", "h4"].iter().zip(head.older) {
+        item[name] = json!({ "S": zero_or(version) });
+    }
+    let answer = json!({ "Item": item }).to_string();
+    let store = database::store(move |_, _| (200, answer.clone().into_bytes()));
+    let heads = block_on(store.heads(&BTreeSet::from([asked()]))).unwrap();
+    assert_eq!(heads, BTreeMap::from([(asked(), head.clone())]));
+}
+
+fn write_entry(item: &mut Value, names: [&str; 5], entry: &Entry) {
+    let [version, value, content_type, cowritten, expires] = names;
+    item[version] = json!({ "S": zero_or(entry.version) });
+    item[value] = match &entry.value {
+        Some(value) => json!({ "B": STANDARD.encode(value.bytes()) }),
+        None => json!({ "NULL": true }),
+    };
+    let kind = entry.value.as_ref().map_or("", |value| value.content_type().as_str());
+    item[content_type] = json!({ "S": kind });
+    item[cowritten] = match &entry.cowritten {
+        Cowritten::InRecord => json!({ "BOOL": true }),
+        Cowritten::Keys(keys) => {
+            json!({ "L": keys.iter().map(|key| json!({ "S": key.as_str() })).collect::<Vec<_>>() })
+        }
+    };
+    item[expires] = json!({ "N": entry.record_expires_at_seconds.to_string() });
 }
 
 fn zero_or(version: Version) -> String {

@@ -48,7 +48,8 @@ pub fn check(data: &[u8]) {
 }
 
 /// The transactions that a whole journal names.
-fn named(data: &[u8]) -> BTreeSet<TransactionId> {
+#[must_use]
+pub fn named(data: &[u8]) -> BTreeSet<TransactionId> {
     let whole = || {
         let text = std::str::from_utf8(data.get(..4_096).unwrap_or(data)).ok()?;
         let mut lines: Vec<_> = text.strip_suffix('\n')?.split('\n').collect();
