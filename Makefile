@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench mutants histories sim layer fault-manager clean layer-binaries examples
+.PHONY: help demo run test check bench mutants histories sim fuzz layer fault-manager clean layer-binaries examples
 
 LAYER_BINARIES := target/release
 # What the simulation writes and the checkers of others read.
@@ -50,6 +50,10 @@ histories: tools ## Histories of the simulation, judged by checkers of others
 sim: need-cargo ## Seeded histories by the hundred thousand, optimised (minutes)
 	HISTORIES=$${HISTORIES:-200000} DYNAMODB_HISTORIES=$${DYNAMODB_HISTORIES:-5000} \
 	  cargo test --profile sim -p aft-extension --test serializable -- --nocapture
+
+# `make test` runs the corpora and changes to them; this goes on from there: docs/fuzzing.md.
+fuzz: need-cargo ## What parses bytes from outside, by libFuzzer: TARGET=… (all in turn), SECONDS=… (60 each)
+	proof/fuzz/fuzz.sh "$(TARGET)" $(SECONDS)
 
 layer: ## The layer's zip for this machine's architecture
 	layer/build.sh

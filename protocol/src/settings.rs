@@ -285,6 +285,18 @@ mod tests {
         assert_eq!(reader.finish(), Ok(()));
     }
 
+    /// Once, a path with a line's end in it, which a fault quoted, made two lines of the one that Lambda shows.
+    #[test]
+    fn what_a_fault_quotes_does_not_break_its_line() {
+        let mut reader = reader(&[("AFT_\nX", "1")]);
+        reader.fault("AFT_NEXT_WRAPPER: /no\nwhere is not there".to_owned());
+        let line = reader.finish().unwrap_err().to_string();
+        assert!(
+            line.lines().count() == 1 && line.contains(r"/no\nwhere") && line.contains(r"AFT_\nX is not"),
+            "{line}"
+        );
+    }
+
     #[test]
     fn all_faults_are_reported_in_one_line() {
         let mut reader = reader(&[("AFT_MAX_ATTEMPTS", "0"), ("AFT_ENABLED", "yes"), ("AFT_DATA_TABEL", "orders")]);

@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn a_content_type_must_be_able_to_stand_in_a_header() {
         assert!(ContentType::new("text/plain; charset=utf-8").is_ok());
-        for text in ["", " ", "a\r\nb", "té", &"x".repeat(257)] {
+        // The last two: once, they were taken, and a reader's header said another content type than was stored.
+        for text in ["", " ", "a\r\nb", "té", &"x".repeat(257), " text/plain", "text/plain "] {
             assert!(ContentType::new(text).is_err(), "{text:?}");
         }
     }

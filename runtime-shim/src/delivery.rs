@@ -116,6 +116,18 @@ mod tests {
         }
     }
 
+    /// Once, a number sign was taken in a request ID: the answer would have gone to the route of what stands before it.
+    #[test]
+    fn a_request_id_is_one_piece_of_a_path() {
+        for id in ["r#1", "r?1", "r/1", "r 1", ""] {
+            assert!(delivery("{}", &[("lambda-runtime-aws-request-id", id), USUAL[1]]).is_err(), "{id:?}");
+        }
+        assert!(
+            delivery("{}", &[("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd"), USUAL[1]])
+                .is_ok()
+        );
+    }
+
     #[test]
     fn a_durable_execution_is_known_by_its_event() {
         let durable =

@@ -228,6 +228,9 @@ mod tests {
             (Method::POST, "/2018-06-01/runtime/invocation/next", Route::UnknownOfInvocation),
             (Method::POST, "//2018-06-01/runtime/invocation/r-1/response", Route::UnknownOfInvocation),
             (Method::GET, "/2030-01-01/runtime/invocation/next", Route::UnknownOfInvocation),
+            // Once, these were passed on, to a server that may decode a path before it routes it.
+            (Method::POST, "/2018-06-01/runtime/%69nvocation/r-1/response", Route::UnknownOfInvocation),
+            (Method::POST, "/2018-06-01/runtime%2Finvocation%2fr-1/response", Route::UnknownOfInvocation),
             (Method::GET, "/2018-06-01/runtime/restore/next", Route::Restore),
             (Method::POST, "/2018-06-01/runtime/restore/error", Route::Other),
             (Method::PUT, "/2022-07-01/telemetry", Route::Other),
