@@ -24,9 +24,9 @@ pub fn check(data: &[u8]) {
     let socket = scratch("socket");
     let file = socket.with_file_name(format!("{}.journal", socket.file_name().unwrap().to_str().unwrap()));
     fs::write(&file, data).unwrap();
-    let asked = block_on(async {
-        let asked = Arc::new(Mutex::new(BTreeSet::new()));
-        let calls = Arc::clone(&asked);
+    let asked = Arc::new(Mutex::new(BTreeSet::new()));
+    let calls = Arc::clone(&asked);
+    block_on(async {
         let store = Faulty::new(Memory::new(), move |call: &Call| {
             if let Call::Records(transactions) = call {
                 calls.lock().unwrap().extend(transactions.iter().copied());
@@ -36,9 +36,8 @@ pub fn check(data: &[u8]) {
         let session = Session::with_journal(store, behaviour(), sources(), Journal::beside(&socket));
         session.recover();
         sleep(Duration::from_secs(60)).await;
-        let asked = asked.lock().unwrap().clone();
-        asked
     });
+    let asked = std::mem::take(&mut *asked.lock().unwrap());
     assert_eq!(asked, named(data), "{:?}", String::from_utf8_lossy(data));
     match fs::remove_file(&file) {
         // Its entries are settled: there was nothing to be done.
