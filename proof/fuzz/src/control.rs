@@ -31,7 +31,9 @@ pub fn check(data: &[u8]) {
         [b'a', call, rest @ ..] => block_on(answered(*call, rest)),
         [b'r', rest @ ..] => {
             let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-            let content_type = HeaderValue::from_bytes(&rest[..end]).ok().filter(|_| end > 0);
+            // As a header has it: HTTP takes the spaces around it away.
+            let kind = rest[..end].trim_ascii();
+            let content_type = HeaderValue::from_bytes(kind).ok().filter(|_| !kind.is_empty());
             let body = Bytes::copy_from_slice(rest.get(end + 1..).unwrap_or_default());
             block_on(recorded(content_type, body));
         }
