@@ -17,7 +17,7 @@ if [ ! -x "$tool/bin/cargo-fuzz" ]; then
   cargo install cargo-fuzz --version "$version" --locked --root "$tool"
 fi
 
-# Safe Rust has nothing for AddressSanitizer to find, and is twice as fast without it; nor does it take a nightly compiler then.
+# Safe Rust has nothing for AddressSanitizer to find, and runs faster without it; nor does that take a nightly compiler.
 export CARGO_TARGET_DIR=$root/target/fuzz
 fuzz() { # COMMAND TARGET [ARGUMENT…]
   "$tool/bin/cargo-fuzz" "$1" --fuzz-dir "$here/targets" --sanitizer none "${@:2}"
