@@ -140,14 +140,21 @@ impl ReadSet {
         }
     }
 
-    /// The newest version read whose transaction also wrote `key`; nothing older may be seen. Zero if there is none.
-    fn lower_bound(&self, key: &Key, now_seconds: u64) -> Version {
-        let wrote_key = |entry: &&Entry| match &entry.cowritten {
-            // R-READ-6.
-            Cowritten::Keys(keys) => keys.contains(key) && !entry.has_expired(now_seconds),
-            Cowritten::InRecord => false,
-        };
-        self.entries.values().filter(wrote_key).map(|entry| entry.version).max().unwrap_or(Version::ZERO)
+    /// The newest version read whose transaction also wrote `key`, and the newest of those that still constrain (R-READ-6):
+    /// the lower bound. Zero if there is none.
+    fn bounds(&self, key: &Key, now_seconds: u64) -> (Version, Version) {
+        let (mut newest, mut lower) = (Version::ZERO, Version::ZERO);
+        for entry in self.entries.values() {
+            if let Cowritten::Keys(keys) = &entry.cowritten
+                && keys.contains(key)
+            {
+                newest = newest.max(entry.version);
+                if !entry.has_expired(now_seconds) {
+                    lower = lower.max(entry.version);
+                }
+            }
+        }
+        (newest, lower)
     }
 
     /// Whether no key that `entry`'s transaction also wrote has been read at an older version, or that no longer matters
@@ -167,12 +174,16 @@ impl ReadSet {
     /// round trip, or two (R-READ-4).
     #[must_use]
     pub fn choose(&self, key: &Key, head: &Head, records: &Records, now_seconds: u64) -> Choice {
-        let lower = self.lower_bound(key, now_seconds);
+        let (newest, lower) = self.bounds(key, now_seconds);
+        // What has expired does not forbid absence, because what it deleted may have been forgotten. But an older version that
+        // is there was not forgotten, and may be found although the newer one is gone: records are deleted in any order.
+        let is_older = |version: Version| version < lower || (version < newest && !version.is_zero());
         let mut consult = BTreeSet::new();
         let mut is_gone = false;
 
         for (version, previous) in [(head.current.version, None), (head.previous.version(), Some(&head.previous))] {
-            if version < lower {
+            if is_older(version) {
+                is_gone = true;
                 break;
             }
             let known = match previous {
@@ -202,7 +213,7 @@ impl ReadSet {
             }
         }
 
-        if !lower.is_zero() {
+        if !lower.is_zero() && lower == newest {
             // Whatever was read at the lower bound came with this very write of `key`, so it always fits.
             match recorded(lower, key, records) {
                 Known::Missing => {
@@ -214,7 +225,7 @@ impl ReadSet {
             }
         }
 
-        let older = || head.older.iter().take_while(|version| !version.is_zero() && **version >= lower);
+        let older = || head.older.iter().take_while(|version| !version.is_zero() && !is_older(**version));
         consult.extend(older().map(Version::transaction).filter(|id| !records.contains_key(id)));
         if !consult.is_empty() {
             return Choice::Consult(consult);
@@ -226,7 +237,8 @@ impl ReadSet {
                 Known::Missing | Known::Gone => is_gone = true,
             }
         }
-        // "Absent" would be older than a version that was there and cannot be had any more.
+        is_gone |= head.older.iter().any(|version| !version.is_zero() && is_older(*version));
+        // "Absent" would be older than a version that was there and cannot be had, or be seen, any more.
         let was_absent = lower.is_zero() && head.reaches_birth() && !is_gone;
         if was_absent { Choice::Accept(Entry::absent()) } else { Choice::Conflict }
     }
