@@ -13,7 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "target" / "mutants"
-CRATES = ["protocol", "store", "extension"]
+CRATES = ["protocol", "store", "extension", "runtime-shim", "fault-manager", "proof/history", "proof/simulation"]
+# Of the others only what the simulation is made of.
+TESTED = ["protocol", "store", "extension", "proof/simulation"]
 FEATURES = {"aft-store": ["--features", "testing"]}
 
 # (rule, what is broken, file, what stands there, what stands there instead)
@@ -32,6 +34,10 @@ MUTANTS = [
     ("R-READ-2", "a forgotten value comes back as a newer one", "protocol/src/atomic_read.rs",
      "let is_it = |found: &&Entry| found.version == read.version;",
      "let is_it = |found: &&Entry| found.version >= read.version;"),
+    ("R-READ-6", "what is behind a version that is gone is read", "protocol/src/atomic_read.rs",
+     "Known::Missing | Known::Gone => return Choice::Conflict,", "Known::Missing | Known::Gone => is_gone = true,"),
+    ("R-READ-6", "what is behind a previous version that is gone is read", "protocol/src/atomic_read.rs",
+     "let is_hidden = is_gone;", "let is_hidden = false;"),
     ("R-READ-3", "a conflict is an absence", "protocol/src/atomic_read.rs",
      "if was_absent { Choice::Accept(Entry::absent()) } else { Choice::Conflict }",
      "{ let _ = was_absent; Choice::Accept(Entry::absent()) }"),
@@ -228,12 +234,16 @@ def prepare():
     for crate in CRATES:
         # Written now: a run that was cut off has left a build of a mutant, which is older.
         shutil.copytree(ROOT / crate, COPY / crate, copy_function=shutil.copyfile)
+        if crate not in TESTED:
+            manifest = COPY / crate / "Cargo.toml"
+            manifest.write_text(re.sub(r"\[dev-dependencies\]\n(?:[^\[].*\n|\n)*", "", manifest.read_text()))
     for name in ["Cargo.lock", "clippy.toml"]:
         shutil.copy(ROOT / name, COPY)
     manifest = (ROOT / "Cargo.toml").read_text()
+    manifest = re.sub(r"exclude = \[.*?\]\n", "", manifest)
     manifest = re.sub(r"members = \[.*?\]", f"members = {CRATES}".replace("'", '"'), manifest)
     manifest = manifest.replace('warnings = "deny"', 'warnings = "allow"')
-    (COPY / "Cargo.toml").write_text(re.sub(r"^aft-(cli|fault-manager) = .*\n", "", manifest, flags=re.M))
+    (COPY / "Cargo.toml").write_text(re.sub(r"^aft-(cli|tests|model) = .*\n", "", manifest, flags=re.M))
 
 
 def failing_tests(crates):
@@ -258,7 +268,7 @@ def failing_tests(crates):
 
 def main():
     prepare()
-    if (failures := failing_tests(["aft-protocol", "aft-store", "aft-extension"])) != []:
+    if (failures := failing_tests(["aft-protocol", "aft-store", "aft-extension", "aft-simulation"])) != []:
         sys.exit(f"tests fail without any mutant: {failures}")
     survived = 0
     # With words, only those that one of them is part of.
@@ -270,7 +280,7 @@ def main():
             sys.exit(f"{rule}, {what}: {file} no longer has {before!r}")
         path.write_text(source.replace(before, after, 1))
         # The store has tests of its own for what it does; they say nothing of other crates.
-        caught = failing_tests(["aft-store", "aft-extension"] if file.startswith("store/") else ["aft-protocol", "aft-extension"])
+        caught = failing_tests(["aft-store", "aft-extension", "aft-simulation"] if file.startswith("store/") else ["aft-protocol", "aft-extension", "aft-simulation"])
         path.write_text(source)
         survived += not caught
         verdict = "DOES NOT COMPILE" if caught is None else "caught" if caught else "SURVIVED"

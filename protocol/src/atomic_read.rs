@@ -200,7 +200,11 @@ impl ReadSet {
                     return Choice::Consult(consult);
                 }
                 Known::Entry(_) => {}
-                Known::Gone => is_gone = true,
+                // It has expired, so everybody sees it or something newer (R-READ-6): nothing behind it may be seen.
+                Known::Gone => {
+                    is_gone = true;
+                    break;
+                }
                 Known::Missing => {
                     consult.insert(version.transaction());
                     if self.is_empty() {
@@ -225,7 +229,8 @@ impl ReadSet {
             }
         }
 
-        let older = || head.older.iter().take_while(|version| !version.is_zero() && !is_older(**version));
+        let is_hidden = is_gone;
+        let older = || head.older.iter().take_while(|version| !is_hidden && !version.is_zero() && !is_older(**version));
         consult.extend(older().map(Version::transaction).filter(|id| !records.contains_key(id)));
         if !consult.is_empty() {
             return Choice::Consult(consult);
@@ -234,7 +239,7 @@ impl ReadSet {
             match recorded(*version, key, records) {
                 Known::Entry(entry) if self.admits(&entry, now_seconds) => return Choice::Accept(entry),
                 Known::Entry(_) => {}
-                Known::Missing | Known::Gone => is_gone = true,
+                Known::Missing | Known::Gone => return Choice::Conflict,
             }
         }
         is_gone |= head.older.iter().any(|version| !version.is_zero() && is_older(*version));

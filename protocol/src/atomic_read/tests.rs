@@ -192,6 +192,34 @@ fn nothing_older_than_what_was_read_is_found_behind_it() {
     assert_eq!(accepted(reads.choose(&key("b"), &head, &records(&[&first, &second]), NOW)), second.version);
 }
 
+/// Seed 46237 of the simulation: the reader had read a key of before the newest transaction, so that this one's version of another
+/// key did not fit; the one before had expired, and its record was deleted; and behind it was an older one whose record was still
+/// there. That was accepted. Then a third key was read at the version of the expired transaction, which no longer constrains
+/// (R-READ-6): half of it was seen. What has expired has been seen by everybody, so nothing behind it may be, whether it was read
+/// from or not.
+#[test]
+fn nothing_is_found_behind_a_version_that_is_gone() {
+    let [mut before, mut first, mut second] = [record(1, &["a"]), record(2, &["b"]), record(3, &["b", "c"])];
+    for expired in [&mut before, &mut first, &mut second] {
+        expired.expires_at_seconds = NOW;
+    }
+    let [third, fourth] = [record(4, &["a", "b"]), record(5, &["a", "b"])];
+    let reads = read_set(&[("a", &before)]);
+    // In one of the older identifiers, and as the previous version.
+    for history in [[&first, &second, &third, &fourth].as_slice(), &[&first, &second, &third]] {
+        let mut head = history
+            .iter()
+            .fold(Head::absent(), |head, record| moved(&head, record.entry(&key("b")).unwrap(), Keep::Inline).unwrap());
+        if history.len() == 3 {
+            head.previous = Previous::InRecord(second.version);
+        }
+        let mut known = records(&[&first, &third, &fourth]);
+        assert_eq!(reads.choose(&key("b"), &head, &known, NOW), ids(&[3]), "{history:?}");
+        known.insert(second.transaction(), None);
+        assert_eq!(reads.choose(&key("b"), &head, &known, NOW), Choice::Conflict, "{history:?}");
+    }
+}
+
 /// The same where the head never had what was read, because it was overtaken: what the head had before was not absence.
 #[test]
 fn what_was_there_before_what_was_read_was_not_absent() {
