@@ -44,12 +44,22 @@ mutants: need-cargo ## Breaks the protocol one rule at a time; every break must 
 # Of the simulation only what exports histories; of the tests only what judges them.
 histories: tools ## Histories of the simulation, judged by checkers of others
 	rm -rf $(HISTORIES)
-	HISTORIES_OUT="$(HISTORIES)" cargo test -p aft-extension --test serializable serializable_histories
+	HISTORIES_OUT="$(HISTORIES)" cargo test -p aft-simulation --test histories keep_every_promise
 	HISTORIES_IN="$(HISTORIES)" cargo test -p aft-tests --test histories exported
 
-sim: need-cargo ## Seeded histories by the hundred thousand, optimised (minutes)
-	HISTORIES=$${HISTORIES:-200000} DYNAMODB_HISTORIES=$${DYNAMODB_HISTORIES:-5000} \
-	  cargo test --profile sim -p aft-extension --test serializable -- --nocapture
+# One seed with everything that happens in it, or so many of each kind.
+sim: need-cargo ## Seeded histories, optimised: SEED=… (one), or MEMORY=… and DYNAMODB=… of them (docs/proof.md)
+	cargo run --profile sim -p aft-simulation --bin sim -- \
+	  $(if $(SEED),--seed $(SEED),--from $${FROM:-1} --memory $${MEMORY:-200000} --dynamodb $${DYNAMODB:-5000})
+
+sim-mutants: need-cargo ## Deliberate bugs, one build: after how many seeds the simulation finds each (minutes)
+	proof/simulation/mutants.py
+
+model: need-cargo ## The protocol's model, explored to its last state, and with each rule taken away (ten minutes)
+	cargo run --profile sim -p aft-model
+
+paper: need-cargo ## AFT's own workload on a plain store, with retries, and with AFT: the paper's Table 2
+	cargo run --profile sim -p aft-simulation --bin paper
 
 # `make test` runs the corpora and changes to them; this goes on from there: docs/fuzzing.md.
 fuzz: need-cargo ## What parses bytes from outside, by libFuzzer: TARGET=… (all in turn), SECONDS=… (60 each)

@@ -10,6 +10,7 @@
 //! | `memory` | the contract in its plainest form, for protocol tests (feature `testing`) |
 //! | `faults` | a store that fails on purpose, before or after the effect (feature `testing`) |
 //! | `simulated` | DynamoDB without a network: the real client over an engine in this process, on virtual time (feature `testing`) |
+//! | `watched` | a store that watches over R-FM-2 (feature `testing`) |
 //! | `conformance` | what every store must pass (feature `testing`) |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,8 @@ pub mod retry;
 pub mod roll_forward;
 #[cfg(feature = "testing")]
 pub mod simulated;
+#[cfg(feature = "testing")]
+pub mod watched;
 
 pub use error::{ErrorKind, Pace, StoreError};
 pub use roll_forward::{is_past_recovery, roll_forward};

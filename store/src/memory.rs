@@ -41,6 +41,18 @@ impl Memory {
         self.tables().records.remove(&transaction);
     }
 
+    /// Deletes what DynamoDB's TTL deletes: commit records whose time has passed and of which `is_due` says so (DynamoDB takes
+    /// days), and tombstones whose time has passed. How many they were.
+    pub fn expire_all(&self, now_seconds: u64, is_due: impl Fn(TransactionId) -> bool) -> usize {
+        let mut tables = self.tables();
+        let before = tables.records.len() + tables.heads.len();
+        tables.records.retain(|id, record| record.expires_at_seconds >= now_seconds || !is_due(*id));
+        tables.heads.retain(|_, head| {
+            head.current.value.is_some() || head.current.tombstone_expires_at_seconds() >= now_seconds
+        });
+        before - tables.records.len() - tables.heads.len()
+    }
+
     /// Every record there is.
     #[must_use]
     pub fn all_records(&self) -> Vec<CommitRecord> {

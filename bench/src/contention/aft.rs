@@ -18,9 +18,9 @@ use aft_store::dynamodb::DynamoDb;
 use tokio::time::{Instant, sleep};
 
 use super::client::{Attempted, Task, Teller};
-use super::random::Random;
 use super::workload::{ACCOUNTS, Account, Work, name};
 use crate::Error;
+use aft_simulation::paper::random::Random;
 
 /// The wall clock when a cell begins, in microseconds since the epoch: any will do.
 const EPOCH_MICROS: u64 = 1_790_000_000_000_000;

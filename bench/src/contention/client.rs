@@ -8,9 +8,9 @@ use aft_protocol::settings;
 use aft_runtime_shim::retry::{Cause, Causes, Failed, Policy, Verdict, decide};
 use tokio::time::{Instant, sleep};
 
-use super::random::{Random, Zipf};
 use super::workload::{ACCOUNTS, Progress, Tally, Work, Workload};
 use crate::Error;
+use aft_simulation::paper::random::{Random, Zipf};
 
 /// How long a transaction may take, retries included: what many functions are given.
 const DEADLINE: Duration = Duration::from_secs(30);

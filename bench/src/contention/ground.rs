@@ -13,8 +13,8 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Region, SharedHttpClien
 
 use super::model::{Meter, Usage, plan};
 use super::plain::Tables;
-use super::random::Random;
 use crate::Error;
+use aft_simulation::paper::random::Random;
 
 /// DynamoDB Local on a busy machine answers in time of its own.
 const PATIENCE: Duration = Duration::from_secs(60);

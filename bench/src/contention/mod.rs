@@ -9,7 +9,6 @@
 //! | [`plain`] | the work by hand |
 //! | [`ground`] | an engine on virtual time, or DynamoDB Local |
 //! | [`model`] | how long requests take in virtual time, and what they cost |
-//! | [`random`] | seeded chance |
 //! | [`table`] | the table |
 //!
 //! In virtual time the same seed gives the same table on any machine.
@@ -19,7 +18,6 @@ pub mod client;
 pub mod ground;
 pub mod model;
 pub mod plain;
-pub mod random;
 pub mod table;
 pub mod workload;
 
@@ -34,11 +32,11 @@ use tokio::time::Instant;
 
 use crate::Error;
 use aft::Sandbox;
+use aft_simulation::paper::random::Random;
 use client::{Pauses, serve};
 use ground::Ground;
 use model::Usage;
 use plain::ByHand;
-use random::Random;
 use workload::{CLIENTS, Losses, Progress, Tally, Workload};
 
 /// Who does the work, and how.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use aft_store::simulated::{Fate, Fault, Request};
 use serde_json::Value;
 
-use super::random::Random;
+use aft_simulation::paper::random::Random;
 
 const READ: Duration = Duration::from_millis(5);
 const WRITE: Duration = Duration::from_micros(7_550);

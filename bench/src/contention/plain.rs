@@ -17,9 +17,9 @@ use aws_sdk_dynamodb::types::{
 use tokio::time::sleep;
 
 use super::client::{Attempted, Task, Teller};
-use super::random::Random;
 use super::workload::{ACCOUNTS, Account, Work, name};
 use crate::Error;
+use aft_simulation::paper::random::Random;
 
 /// Keys that one `BatchGetItem` may name.
 const BATCH_KEYS: usize = 100;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::random::{Random, Zipf};
 use crate::Error;
 use crate::samples::Samples;
+use aft_simulation::paper::random::{Random, Zipf};
 
 /// Accounts that there are.
 pub const ACCOUNTS: usize = 1_000;

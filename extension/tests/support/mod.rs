@@ -1,18 +1,9 @@
 //! Sandboxes over one store, under a plan of faults, on paused time.
-//!
-//! | file | what |
-//! |---|---|
-//! | `mod.rs` | a sandbox, what it is asked to do, and the store that watches over R-FM-2 |
-//! | [`chance`] | a seeded history's randomness, and sandboxes that are born into it |
-//! | [`ground`] | what seeded histories take place on: a store for each sandbox, and the truth behind them |
 
 // Each test file uses its own part of this.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
-pub mod chance;
-pub mod ground;
-
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -20,20 +11,18 @@ use aft_extension::session::{
     Ack, Begun, Behaviour, CommitResult, DuplicateCheck, Journal, Named, Session, SessionError,
 };
 use aft_extension::sources::Sources;
-use aft_protocol::atomic_read::Records;
 use aft_protocol::attempt::Seen;
-use aft_protocol::claim::Claim;
-use aft_protocol::head::{Entry, Head, Keep};
 use aft_protocol::id::{AttemptNumber, Fingerprint, RequestId, TransactionId};
-use aft_protocol::isolation::{Guards, Isolation};
+use aft_protocol::isolation::Isolation;
 use aft_protocol::key::Key;
-use aft_protocol::record::{CommitRecord, Response, Writes};
+use aft_protocol::record::{Response, Writes};
 use aft_protocol::value::{ContentType, Value};
-use aft_protocol::version::{Timestamp, Version};
+use aft_protocol::version::Timestamp;
 use aft_protocol::wire::Begin;
+use aft_store::Store;
 use aft_store::faults::{Call, Fault, Faulty};
 use aft_store::memory::Memory;
-use aft_store::{Applied, AtOnce, Claimed, Committed, Stepped, Store, StoreError, Terms, Validated};
+pub use aft_store::watched::{Breaches, Watched};
 use tokio::time::Instant;
 
 pub const DEADLINE_MS: u64 = 10_000;
@@ -53,118 +42,6 @@ pub const BEHAVIOUR: Behaviour = Behaviour {
 
 /// Every call that a sandbox made, in order.
 pub type Calls = Arc<Mutex<Vec<Call>>>;
-
-/// Breaches of R-FM-2: a record, and an earlier one under the same sandbox's name that was not applied when it was written.
-pub type Breaches = Arc<Mutex<Vec<(Version, Version)>>>;
-
-/// What really is in a store, past every fault: what tests compare with.
-pub trait Truth: Clone + Send + Sync + 'static {
-    /// Every record there is.
-    fn every_record(&self) -> impl Future<Output = Vec<CommitRecord>> + Send;
-
-    /// The heads of these keys, as they are now.
-    fn true_heads(&self, keys: &BTreeSet<Key>) -> impl Future<Output = BTreeMap<Key, Head>> + Send;
-}
-
-impl Truth for Memory {
-    async fn every_record(&self) -> Vec<CommitRecord> {
-        self.all_records()
-    }
-
-    async fn true_heads(&self, keys: &BTreeSet<Key>) -> BTreeMap<Key, Head> {
-        keys.iter().map(|key| (key.clone(), self.head_of(key))).collect()
-    }
-}
-
-/// A store that looks, whenever a record is written, whether R-FM-2 holds at that moment. Told to, it answers reads that
-/// may be stale as if nothing had ever been written.
-#[derive(Clone)]
-pub struct Watched<S, T> {
-    store: S,
-    truth: T,
-    breaches: Breaches,
-    stale: Arc<AtomicBool>,
-}
-
-impl<S: Store, T: Truth> Watched<S, T> {
-    /// `store`, which keeps what `truth` knows.
-    pub fn new(store: S, truth: T, breaches: &Breaches) -> Self {
-        Self { store, truth, breaches: Arc::clone(breaches), stale: Arc::default() }
-    }
-
-    /// Notes where R-FM-2 does not hold at this moment.
-    async fn watch(&self, record: &CommitRecord) {
-        let mut earlier = self.truth.every_record().await;
-        earlier.retain(|other| other.sandbox == record.sandbox && other.version < record.version);
-        let keys = earlier.iter().flat_map(|other| other.writes.keys().cloned()).collect();
-        let heads = self.truth.true_heads(&keys).await;
-        for other in earlier {
-            let covered = other.version <= record.applied_through;
-            if !covered || other.writes.keys().any(|key| heads[key].current.version < other.version) {
-                self.breaches.lock().unwrap().push((record.version, other.version));
-            }
-        }
-    }
-}
-
-impl<S: Store, T: Truth> Store for Watched<S, T> {
-    fn reconnect(&self) {
-        self.store.reconnect();
-    }
-
-    fn leave_connections(&self) {
-        self.store.leave_connections();
-    }
-
-    async fn probe(&self) -> Result<(), StoreError> {
-        self.store.probe().await
-    }
-
-    async fn heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
-        if self.stale.load(Ordering::Relaxed) {
-            return Ok(keys.iter().map(|key| (key.clone(), Head::absent())).collect());
-        }
-        self.store.heads(keys).await
-    }
-
-    async fn latest_heads(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Head>, StoreError> {
-        self.store.latest_heads(keys).await
-    }
-
-    async fn records(&self, transactions: &BTreeSet<TransactionId>) -> Result<Records, StoreError> {
-        self.store.records(transactions).await
-    }
-
-    async fn commit(&self, record: &CommitRecord) -> Result<Committed, StoreError> {
-        self.watch(record).await;
-        self.store.commit(record).await
-    }
-
-    async fn commit_if(&self, record: &CommitRecord, terms: &Terms) -> Result<Stepped, StoreError> {
-        self.watch(record).await;
-        self.store.commit_if(record, terms).await
-    }
-
-    async fn heads_at_once(&self, keys: &BTreeSet<Key>) -> Result<AtOnce, StoreError> {
-        self.store.heads_at_once(keys).await
-    }
-
-    async fn validate(&self, guards: &Guards) -> Result<Validated, StoreError> {
-        self.store.validate(guards).await
-    }
-
-    async fn apply(&self, key: &Key, entry: &Entry, keep: Keep) -> Result<Applied, StoreError> {
-        self.store.apply(key, entry, keep).await
-    }
-
-    async fn claim(&self, claim: &Claim, now_seconds: u64) -> Result<Claimed, StoreError> {
-        self.store.claim(claim, now_seconds).await
-    }
-
-    async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
-        self.store.release(claim).await
-    }
-}
 
 pub struct Sandbox<S = Faulty<Watched<Memory, Memory>>> {
     pub session: Session<S>,
@@ -247,8 +124,8 @@ impl Sandbox {
         let calls = Calls::default();
         let seen = Arc::clone(&calls);
         let breaches = Breaches::default();
-        let watched = Watched::new(store.clone(), store.clone(), &breaches);
-        let stale = Arc::clone(&watched.stale);
+        let watched = Watched::new(store.clone(), store.clone(), Some(&breaches));
+        let stale = watched.stale();
         let store = Faulty::new(watched, move |call: &Call| {
             seen.lock().unwrap().push(call.clone());
             plan(call)

@@ -32,14 +32,21 @@ impl Random {
         self.bits() % bound
     }
 
+    /// From nothing to the longest: full jitter.
+    pub fn up_to(&mut self, longest: Duration) -> Duration {
+        let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.bits() % micros.saturating_add(1))
+    }
+
     /// At least 0, less than 1.
-    fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Half of all are not above the median, 99 % not above `e^(2.33 × spread)` times it (Box and Muller). In whole
-    /// milliseconds, as tokio's timer counts; 1 at least.
+    /// Half of all are not above the median, 99 % not above `e^(2.33 × spread)` times it. In whole milliseconds, as tokio's
+    /// timer counts; 1 at least.
     pub fn log_normal(&mut self, median: Duration, spread: f64) -> Duration {
+        // Box and Muller.
         let normal = (-2.0 * (1.0 - self.unit()).ln()).sqrt() * (TAU * self.unit()).cos();
         let millis = median.as_secs_f64() * 1e3 * (spread * normal).exp();
         Duration::from_millis((millis.round() as u64).max(1))
@@ -51,7 +58,7 @@ impl Random {
 pub struct Zipf(Vec<f64>);
 
 impl Zipf {
-    /// So many numbers.
+    /// So many numbers; an exponent of 0 makes all of them alike.
     #[must_use]
     pub fn new(numbers: usize, exponent: f64) -> Self {
         let weights = (1..=numbers).scan(0.0, |sum, rank| {
@@ -71,13 +78,29 @@ impl Zipf {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{Random, Zipf};
 
     #[test]
-    fn the_first_of_a_thousand_keys_has_the_share_that_the_exponent_gives() {
-        let (zipf, mut random) = (Zipf::new(1_000, 1.0), Random::new(1));
-        let first = (0..200_000).filter(|_| zipf.draw(&mut random) == 0).count();
-        // 1 / (1 + 1/2 + … + 1/1000).
-        assert!((first as f64 / 200_000.0 - 0.1336).abs() < 0.005, "{first}");
+    fn the_exponent_is_the_skew() {
+        // The first key's share, by the definition, in 1,000 keys.
+        for (exponent, share) in [(0.0, 0.001), (1.0, 0.1336), (1.5, 0.3924), (2.0, 0.6083)] {
+            let (zipf, mut random) = (Zipf::new(1_000, exponent), Random::new(1));
+            let drawn: Vec<_> = (0..200_000).map(|_| zipf.draw(&mut random)).collect();
+            let first = drawn.iter().filter(|key| **key == 0).count() as f64 / drawn.len() as f64;
+            assert!((first - share).abs() < 0.005, "{exponent}: {first}");
+            assert!(drawn.iter().all(|key| *key < 1_000));
+        }
+    }
+
+    #[test]
+    fn times_have_their_median_and_their_tail() {
+        let mut random = Random::new(1);
+        let mut times: Vec<_> = (0..100_000).map(|_| random.log_normal(Duration::from_millis(20), 0.5)).collect();
+        times.sort_unstable();
+        assert_eq!(times[50_000], Duration::from_millis(20));
+        // 20 × e^(2.326 × 0.5).
+        assert_eq!(times[99_000].as_millis() / 2, 64 / 2);
     }
 }
