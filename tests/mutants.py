@@ -16,7 +16,8 @@ COPY = ROOT / "target" / "mutants"
 CRATES = ["protocol", "store", "extension", "runtime-shim", "fault-manager", "proof/history", "proof/simulation"]
 # Of the others only what the simulation is made of.
 TESTED = ["protocol", "store", "extension", "proof/simulation"]
-FEATURES = {"aft-store": ["--features", "testing"]}
+# Of the simulation only the histories: what else is tested of it is about itself.
+ARGUMENTS = {"aft-store": ["--features", "testing"], "aft-simulation": ["--test", "histories", "keep_every_promise"]}
 
 # (rule, what is broken, file, what stands there, what stands there instead)
 MUTANTS = [
@@ -252,7 +253,7 @@ def failing_tests(crates):
     # The first that notices is enough.
     for package in crates:
         # One build of the store for all, with what the extension's tests need of it.
-        run = subprocess.run(["cargo", "test", "-p", package, *FEATURES.get(package, [])], cwd=COPY, env=environment,
+        run = subprocess.run(["cargo", "test", "-p", package, *ARGUMENTS.get(package, [])], cwd=COPY, env=environment,
                              capture_output=True, text=True)
         output = run.stdout + run.stderr
         if "could not compile" in output:
