@@ -151,6 +151,10 @@ fn read(file: &Path) -> Result<Vec<Entry>, Unusable> {
 
 fn decode(text: &str) -> Option<Vec<Entry>> {
     let lines = text.strip_prefix(BEGIN)?.strip_prefix('\n')?.strip_suffix('\n')?.strip_suffix(END)?;
+    if !lines.is_empty() && !lines.ends_with('\n') {
+        // What looks like the end is in a line of something else.
+        return None;
+    }
     let entry = |line: &str| {
         let (sandbox, version) = line.split_once(' ')?;
         Some(Entry { sandbox: sandbox.parse().ok()?, version: version.parse().ok()? })

@@ -12,6 +12,8 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 
+use super::error::one_line;
+
 /// An item, or a map within one.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -37,7 +39,7 @@ pub(super) enum Malformed {
     OtherTransaction,
     #[error("{missing} of the {named} chunks that the record names are missing")]
     MissingChunks { missing: usize, named: usize },
-    #[error("the stream's image of it is not DynamoDB's JSON: {0}")]
+    #[error("the stream's image of it is not DynamoDB's JSON: {}", one_line(&.0.to_string()))]
     Image(#[from] serde_json::Error),
     #[error("the stream's image of it has a binary attribute that is not in base64: {0}")]
     Base64(#[from] base64::DecodeError),
