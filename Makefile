@@ -28,12 +28,14 @@ test: tools check layer-binaries ## Format, lints, docs, licences; then every te
 	rm -rf $(HISTORIES)
 	HISTORIES_OUT="$(HISTORIES)" HISTORIES_IN="$(HISTORIES)" cargo test --workspace
 
-check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sources)
+check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sources), mutants that still fit
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 	cargo fetch --locked
 	@$$(tests/tools.sh cargo-deny)/cargo-deny --offline --all-features check licenses bans sources
+	@python3 tests/mutants.py --fits
+	@python3 proof/simulation/mutants.py --fits
 
 bench: layer-binaries ## Figures, side by side in one run
 	cargo bench -p aft-bench

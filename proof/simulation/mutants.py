@@ -6,6 +6,7 @@ once. Nothing of that is in the sources themselves. Prints the table of docs/pro
 longer fits the source, or if the copy finds anything with all switches off.
 
     proof/simulation/mutants.py [--profile sim] [--memory 3000] [--dynamodb 150] [--only NUMBER…]
+    proof/simulation/mutants.py --fits      # in `make check`
 """
 
 import argparse
@@ -147,6 +148,31 @@ def broken(file, number):
     return f"{place}::mutant::is({number})"
 
 
+def edited():
+    """The sources with every bug in them, by file."""
+    texts = {}
+    edits = [(number, mutant[:2], mutant[at:at + 3]) for number, mutant in enumerate(MUTANTS, 1) for at in range(2, len(mutant), 3)]
+    for number, (rule, what), (file, before, after) in edits:
+        text = texts.setdefault(file, (ROOT / file).read_text())
+        if before not in text:
+            sys.exit(f"{rule}, {what}: {file} no longer has {before!r}")
+        switch = broken(file, number)
+        new = after[1:].replace("BROKEN", switch) if after.startswith("{") else f"(if {switch} {{ {after} }} else {{ {before} }})"
+        texts[file] = text.replace(before, new, 1)
+    return texts
+
+
+def fits():
+    """Whether every bug still has its place, and the table of docs/proof.md has its row."""
+    edited()
+    table = (ROOT / "docs/proof.md").read_text()
+    for number, (rule, what, *_) in enumerate(MUTANTS, 1):
+        if f"| {number} | {rule} | {what} | " not in table:
+            sys.exit(f"docs/proof.md has no row for bug {number}: {rule}, {what}")
+    if f"| {len(MUTANTS) + 1} | " in table:
+        sys.exit("docs/proof.md has more rows than there are bugs")
+
+
 def prepare():
     for crate in CRATES:
         copy(ROOT / crate, COPY / crate)
@@ -158,15 +184,7 @@ def prepare():
     manifest = manifest.replace('warnings = "deny"', 'warnings = "allow"')
     names = "|".join(re.findall(r'^(aft-[a-z-]+) = \{ path = "(?!' + "|".join(CRATES) + r')[^"]*" \}', manifest, flags=re.M) or ["-"])
     write(COPY / "Cargo.toml", re.sub(rf"^({names}) = .*\n", "", manifest, flags=re.M))
-    texts = {}
-    edits = [(number, mutant[:2], mutant[at:at + 3]) for number, mutant in enumerate(MUTANTS, 1) for at in range(2, len(mutant), 3)]
-    for number, (rule, what), (file, before, after) in edits:
-        text = texts.setdefault(file, (ROOT / file).read_text())
-        if before not in text:
-            sys.exit(f"{rule}, {what}: {file} no longer has {before!r}")
-        switch = broken(file, number)
-        new = after[1:].replace("BROKEN", switch) if after.startswith("{") else f"(if {switch} {{ {after} }} else {{ {before} }})"
-        texts[file] = text.replace(before, new, 1)
+    texts = edited()
     texts["protocol/src/mutant.rs"] = SWITCH
     texts["protocol/src/lib.rs"] = texts.get("protocol/src/lib.rs", (ROOT / "protocol/src/lib.rs").read_text()) + "\npub mod mutant;\n"
     # The state machine is a constant function, which no switch can be in.
@@ -220,7 +238,10 @@ def main():
     parser.add_argument("--memory", type=int, default=3_000)
     parser.add_argument("--dynamodb", type=int, default=150)
     parser.add_argument("--only", type=int, nargs="*", default=[])
+    parser.add_argument("--fits", action="store_true", help="only say whether the bugs still fit the sources")
     arguments = parser.parse_args()
+    if arguments.fits:
+        return fits()
     prepare()
     program = build(arguments.profile)
     if found := survey(program, 0, arguments.memory // 4, arguments.dynamodb // 4):

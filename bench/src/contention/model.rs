@@ -17,15 +17,12 @@ use std::time::Duration;
 use aft_store::simulated::{Fate, Fault, Request};
 use serde_json::Value;
 
+use aft_simulation::paper::model::{READ, SPREAD, WRITE};
 use aft_simulation::paper::random::Random;
 
-const READ: Duration = Duration::from_millis(5);
-const WRITE: Duration = Duration::from_micros(7_550);
 const TRANSACTIONAL_READ: Duration = Duration::from_millis(10);
 const TRANSACTIONAL_WRITE: Duration = Duration::from_micros(25_300);
-/// So that the 99th percentile is 2.15 times the median.
-const SPREAD: f64 = 0.33;
-/// So that it is 3.66 times the median.
+/// So that the 99th percentile is 3.66 times the median.
 const TRANSACTIONAL_SPREAD: f64 = 0.56;
 
 /// Of a transactional write, the share before its items are held, and that while they are. The rest is the way back.

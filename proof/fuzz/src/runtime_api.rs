@@ -82,7 +82,8 @@ async fn delivered(delivery: &Delivery, sent: &Bytes, connection_names: &[String
     for response in [first, second] {
         assert_eq!(&data(response).await, sent, "byte for byte");
     }
-    assert!(!delivery.is_durable_execution() || serde_json::from_slice::<serde_json::Value>(sent).is_ok());
+    // By JSON's grammar (RFC 8259): a `Value` would also refuse a number like 1e999, which nobody reads.
+    assert!(!delivery.is_durable_execution() || serde_json::from_slice::<serde::de::IgnoredAny>(sent).is_ok());
     let (rules, again) = (rules("transfer", None), rules("transfer", None));
     assert_eq!(delivery.identity(&rules), delivery.identity(&again));
 }

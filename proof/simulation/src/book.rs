@@ -97,13 +97,18 @@ pub struct Attempted {
 }
 
 impl Attempted {
-    /// What it read from the store: each key's first version.
+    /// What it read of each key before it wrote it, at first.
     #[must_use]
     pub fn reads(&self) -> BTreeMap<&Key, Version> {
-        let mut reads = BTreeMap::new();
+        let (mut reads, mut written) = (BTreeMap::new(), BTreeSet::new());
         for did in &self.did {
-            if let Did::Read { key, version: Some(version), .. } = did {
-                reads.entry(key).or_insert(*version);
+            match did {
+                Did::Read { key, version, .. } => {
+                    if let Some(version) = version.filter(|_| !written.contains(key)) {
+                        reads.entry(key).or_insert(version);
+                    }
+                }
+                Did::Wrote { key, .. } => drop(written.insert(key)),
             }
         }
         reads

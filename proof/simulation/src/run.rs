@@ -1,7 +1,7 @@
 //! One history, and many.
 
 use std::ops::{ControlFlow, Range};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -173,12 +173,21 @@ pub fn many<G: Ground>(
 /// What a plan's seed draws.
 #[must_use]
 pub fn drawn(plan: &Plan) -> Source {
-    Source::Drawn { seed: plan.seed, rough: plan.rough }
+    Source::Drawn { rough: plan.rough }
+}
+
+/// Does something where there is room for histories.
+#[allow(clippy::expect_used, reason = "without threads there is nothing to run")]
+pub fn on_a_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).expect("a thread");
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }
 
 /// Does the same on so many threads, where there is room for histories.
 #[allow(clippy::expect_used, reason = "without threads there is nothing to run")]
-pub fn on_large_stacks<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+fn on_large_stacks<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
     thread::scope(|scope| {
         let start = |_| thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, &work).expect("a thread");
         let threads: Vec<_> = (0..threads).map(start).collect();

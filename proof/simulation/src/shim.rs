@@ -19,7 +19,7 @@ use crate::chance::Chance;
 use crate::ground::Ground;
 use crate::job::{Job, Stop};
 use crate::sandbox::Sandbox;
-use crate::world::World;
+use crate::world::{TIME_LIMIT, World};
 
 /// The shim of one life of a sandbox.
 pub struct Shim {
@@ -70,7 +70,7 @@ pub async fn invoke<G: Ground>(world: &World<G>, sandbox: &Sandbox<G>, request: 
         world,
         sandbox,
         transaction,
-        deadline: Instant::now() + world.time_limit(),
+        deadline: Instant::now() + TIME_LIMIT,
         attempt: AttemptNumber::FIRST,
         conflicts: 0,
         since: Instant::now(),

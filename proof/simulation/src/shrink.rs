@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::ground::Ground;
 use crate::plan::Plan;
-use crate::run::{Outcome, run};
+use crate::run::{Outcome, drawn, run};
 use crate::trouble::{Site, Source, Trouble};
 
 /// Histories that are run for it, at most.
@@ -25,9 +25,10 @@ pub struct Small {
     pub tries: usize,
 }
 
-/// Makes the history smaller whose seed drew it; the rule is that of its first breach.
+/// Makes the history smaller whose seed drew it; the rule is that of its first breach. To be called where there is room.
 #[must_use]
-pub fn shrink<G: Ground>(plan: &Plan, outcome: Outcome) -> Small {
+pub fn shrink<G: Ground>(plan: &Plan) -> Small {
+    let outcome = run::<G>(plan, &drawn(plan), false);
     let rule = outcome.breaches.first().map(|breach| breach.rule);
     let troubles = outcome.happened.iter().map(|happened| (happened.site, happened.trouble)).collect();
     let mut small = Small { plan: plan.clone(), troubles, outcome, tries: 0 };

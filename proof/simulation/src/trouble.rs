@@ -223,8 +223,6 @@ impl fmt::Display for Happened {
 pub enum Source {
     /// From the seed: so much of it, where 100 is what is usual.
     Drawn {
-        /// The seed.
-        seed: u64,
         /// How much.
         rough: u64,
     },
@@ -236,7 +234,6 @@ pub enum Source {
 #[derive(Debug)]
 pub struct Script {
     source: Source,
-    /// The seed for what is no trouble: how long things take.
     seed: u64,
     log: Mutex<Vec<Happened>>,
     requests: AtomicU64,
@@ -292,8 +289,7 @@ impl Script {
             visited.lock().unwrap_or_else(PoisonError::into_inner).push(site);
         }
         let trouble = match &self.source {
-            Source::Drawn { rough: 0, .. } => None,
-            Source::Drawn { seed, rough } => drawn(&site.chance(*seed), *rough),
+            Source::Drawn { rough } => drawn(&site.chance(self.seed), *rough),
             Source::Only(list) => list.get(&site).copied(),
         }?;
         self.log().push(Happened { site, trouble, what: what() });

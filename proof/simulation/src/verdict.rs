@@ -224,27 +224,11 @@ impl<'b> Exporter<'b> {
             },
             began: if may_be_old { 0 } else { attempted.began },
             ended: ended.unwrap_or(end),
-            reads: self.first_reads(attempted).into_iter().map(read).collect(),
+            reads: reads.into_iter().map(read).collect(),
             writes: writes.iter().map(|key| key.as_str().to_owned()).collect(),
             version: record.filter(|_| !writes.is_empty()).map(|record| record.version.to_string()),
             steps: attempted.did.iter().map(|did| self.step(attempted, did)).collect(),
         }
-    }
-
-    /// What was read of each key before it was written.
-    fn first_reads<'a>(&self, attempted: &'a Attempted) -> BTreeMap<&'a Key, Version> {
-        let (mut reads, mut written) = (BTreeMap::new(), BTreeSet::new());
-        for did in &attempted.did {
-            match did {
-                Did::Read { key, version, .. } => {
-                    if let Some(version) = version.filter(|_| !written.contains(key)) {
-                        reads.entry(key).or_insert(version);
-                    }
-                }
-                Did::Wrote { key, .. } => drop(written.insert(key)),
-            }
-        }
-        reads
     }
 
     /// Whose version it was. Nothing is also what is left of a deletion that has been forgotten.

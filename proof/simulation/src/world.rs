@@ -2,6 +2,7 @@
 //! in which all of it expires.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +24,7 @@ use crate::shim;
 use crate::trouble::{Process, Script, Source};
 
 /// How long an invocation may take.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
+pub const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Longer than any request is under way, and any sandbox asleep.
 const LONG: Duration = Duration::from_secs(120);
 /// From here on nothing goes wrong with the fault manager's batch: Lambda's patience has an end, too.
@@ -75,7 +76,7 @@ impl<G: Ground> World<G> {
             start: Instant::now(),
             ground: G::new(is_traced).await,
             script: Arc::new(Script::new(plan.seed, source, is_traced)),
-            calm: Arc::new(Script::new(plan.seed, Source::Drawn { seed: plan.seed, rough: 0 }, false)),
+            calm: Arc::new(Script::new(plan.seed, Source::Only(BTreeMap::new()), false)),
             book: RefCell::new(Book::new(is_traced)),
             breaches: Breaches::default(),
             attended: RefCell::default(),
@@ -127,12 +128,6 @@ impl<G: Ground> World<G> {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         micros(self.start) / 1_000
-    }
-
-    /// How long an invocation may take.
-    #[must_use]
-    pub fn time_limit(&self) -> Duration {
-        TIME_LIMIT
     }
 
     /// How long a runtime takes to start.

@@ -226,7 +226,7 @@ fn noise(len: usize, seed: u64) -> Bytes {
 
 /// A multiplicative generator (Steele and Vigna, *Computationally easy, spectrally good multipliers*, 2021): a case is
 /// the same every time.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -234,9 +234,14 @@ impl Random {
         self.0 >> 32
     }
 
+    /// From 0 to `bound` - 1.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
     fn shuffle<T>(&mut self, items: &mut [T]) {
         for end in (1..items.len()).rev() {
-            let other = usize::try_from(self.next()).unwrap_or(0) % (end + 1);
+            let other = usize::try_from(self.below(end as u64 + 1)).unwrap_or(0);
             items.swap(end, other);
         }
     }

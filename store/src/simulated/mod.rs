@@ -197,9 +197,11 @@ impl Engine {
     }
 
     /// Deletes what DynamoDB's TTL deletes: the items whose time (attribute `x`) has passed at `now_seconds` since the epoch,
-    /// unless they are in flight. DynamoDB takes days for it if it must. How many they were.
-    pub fn expire(&self, now_seconds: u64) -> usize {
-        self.shared.tables.state().expire(now_seconds)
+    /// unless they are in flight; of transactions' items only those that are due, because DynamoDB takes days for it if it must. How many
+    /// they were.
+    pub fn expire(&self, now_seconds: u64, is_due: impl Fn(TransactionId) -> bool) -> usize {
+        let of = |item: &engine::Item| item.get("id").and_then(|id| id["S"].as_str()).and_then(|id| id.parse().ok());
+        self.shared.tables.state().expire(now_seconds, &|item| of(item).is_none_or(&is_due))
     }
 
     /// A store without faults, whose requests leave no trace, and whose reads see what has taken effect even if it is still

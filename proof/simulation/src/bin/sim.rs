@@ -13,7 +13,7 @@ use aft_simulation::ground::Ground;
 use aft_simulation::ground::dynamodb::Simulated;
 use aft_simulation::ground::memory::InMemory;
 use aft_simulation::plan::Plan;
-use aft_simulation::run::{Outcome, Sum, drawn, many, on_large_stacks, run};
+use aft_simulation::run::{Outcome, Sum, drawn, many, on_a_large_stack, run};
 use aft_simulation::shrink::shrink;
 use aft_simulation::workload::Workload;
 use clap::Parser;
@@ -64,10 +64,10 @@ fn main() -> ExitCode {
 /// One history, with everything that happens in it.
 fn one<G: Ground>(arguments: &Arguments, seed: u64) -> bool {
     let plan = Plan::with(seed, arguments.workload);
-    let outcome = on_large_stacks(1, || run::<G>(&plan, &drawn(&plan), true)).remove(0);
+    let outcome = on_a_large_stack(|| run::<G>(&plan, &drawn(&plan), true));
     println!("{}", outcome.trace);
     println!("{}: {plan:?}\n{:?}", G::NAME, outcome.tally);
-    outcome.breaches.is_empty() || explained::<G>(&plan, || run::<G>(&plan, &drawn(&plan), false))
+    outcome.breaches.is_empty() || explained::<G>(&plan)
 }
 
 /// Many, until one fails.
@@ -100,8 +100,7 @@ fn several<G: Ground>(arguments: &Arguments, histories: u64) -> bool {
         }
         return failure.is_none();
     }
-    failure
-        .is_none_or(|failure| explained::<G>(&failure.plan, || run::<G>(&failure.plan, &drawn(&failure.plan), false)))
+    failure.is_none_or(|failure| explained::<G>(&failure.plan))
 }
 
 #[allow(clippy::expect_used, reason = "who asks for files wants to hear that there are none")]
@@ -114,8 +113,8 @@ fn write(folder: &Path, name: &str, outcome: &Outcome) {
 }
 
 /// The smallest schedule that breaks the same promise.
-fn explained<G: Ground>(plan: &Plan, outcome: impl Fn() -> Outcome + Sync) -> bool {
-    let small = on_large_stacks(1, || shrink::<G>(plan, outcome())).remove(0);
+fn explained<G: Ground>(plan: &Plan) -> bool {
+    let small = on_a_large_stack(|| shrink::<G>(plan));
     println!("{}: {small}", G::NAME);
     println!("Again, with everything that happens: make sim SEED={}", plan.seed);
     false

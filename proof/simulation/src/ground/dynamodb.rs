@@ -102,9 +102,7 @@ impl Ground for Simulated {
     }
 
     async fn expire(&self, now_seconds: u64, is_due: impl Fn(TransactionId) -> bool) -> usize {
-        // Sooner or later, all of it: this engine's TTL knows no half measures.
-        let _ = is_due;
-        self.engine.expire(now_seconds)
+        self.engine.expire(now_seconds, is_due)
     }
 
     fn trace(&self) -> String {

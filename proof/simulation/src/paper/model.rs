@@ -12,10 +12,12 @@ use aft_store::simulated::{Fault, Request, Side};
 
 use super::random::Random;
 
-const READ: Duration = Duration::from_millis(5);
-const WRITE: Duration = Duration::from_micros(7_550);
+/// The median of a read.
+pub const READ: Duration = Duration::from_millis(5);
+/// The median of a write.
+pub const WRITE: Duration = Duration::from_micros(7_550);
 /// So that the 99th percentile is 2.15 times the median.
-const SPREAD: f64 = 0.33;
+pub const SPREAD: f64 = 0.33;
 
 /// One process that sends requests.
 #[derive(Debug, Clone, Default)]

@@ -155,10 +155,10 @@ impl State {
         answer.map_or_else(Answer::from, |body| Answer::now(200, body))
     }
 
-    /// Deletes what TTL deletes. How many items those were.
-    pub(super) fn expire(&mut self, now_seconds: u64) -> usize {
+    /// Deletes what TTL deletes, as far as it is due. How many items those were.
+    pub(super) fn expire(&mut self, now_seconds: u64, is_due: &dyn Fn(&Item) -> bool) -> usize {
         let now = Instant::now();
-        self.tables.values_mut().map(|table| table.expire(now_seconds, now)).sum()
+        self.tables.values_mut().map(|table| table.expire(now_seconds, now, is_due)).sum()
     }
 
     /// The stream's record of the `number`th commit record, from 0.

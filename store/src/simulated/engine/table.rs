@@ -168,8 +168,8 @@ impl Table {
         self.slots.entry(place.clone()).or_default()
     }
 
-    /// Deletes what TTL deletes. How many items those were.
-    pub(super) fn expire(&mut self, now_seconds: u64, now: Instant) -> usize {
+    /// Deletes what TTL deletes, as far as it is due. How many items those were.
+    pub(super) fn expire(&mut self, now_seconds: u64, now: Instant, is_due: &dyn Fn(&Item) -> bool) -> usize {
         let Some(ttl) = &self.ttl else { return 0 };
         let has_passed = |item: &Item| {
             let digits = item.get(ttl).and_then(|value| value.get("N")).and_then(Value::as_str);
@@ -177,7 +177,7 @@ impl Table {
         };
         let mut deleted = 0;
         for slot in self.slots.values_mut().filter(|slot| !slot.is_in_flight(now)) {
-            if slot.item.as_ref().is_some_and(|stored| has_passed(&stored.item)) {
+            if slot.item.as_ref().is_some_and(|stored| has_passed(&stored.item) && is_due(&stored.item)) {
                 slot.remember(now, now);
                 slot.item = None;
                 deleted += 1;
