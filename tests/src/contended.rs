@@ -7,14 +7,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aft_cli::{
-    Connected, Engine, Host, HostConfig, Invocation, InvokeResult, Layer, LayerBinaries, LogSink, Program, Tables,
-};
+use aft_cli::{Connected, Engine, Host, HostConfig, Invocation, InvokeResult, LogSink, Program, Tables};
 use aft_protocol::key::Key;
 use aft_store::Store;
 use serde_json::Value;
 
-use crate::emulator::layer_binary;
+use crate::layer;
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
@@ -76,9 +74,7 @@ impl Contended {
         let mut config = HostConfig::new(Program::new(function)).expect("a working directory");
         config.sandboxes = sandboxes;
         config.queue_limit = 1_000;
-        let shim = layer_binary("aft-runtime-shim");
-        let directory = shim.parent().expect("a binary lies in a directory");
-        let mut layer = Layer::aft(&LayerBinaries::side_by_side(directory)).expect("make layer-binaries");
+        let mut layer = layer::shipped();
         layer.settings.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         config.layer = Some(layer);
         let tables = Tables { data: "data".to_owned(), transactions: "transactions".to_owned() };

@@ -1,5 +1,4 @@
-//! AWS's own Runtime Interface Emulator, which runs the layer as it is shipped: the release builds of extension and shim
-//! under `/opt`, and behind the shim AWS's own Python runtime client with `examples/transfer-python`.
+//! AWS's own Runtime Interface Emulator, which runs the layer as it is shipped, under `/opt`, and behind the shim AWS's own Python runtime client with `examples/transfer-python`.
 //!
 //! One emulator is one sandbox. It lives in namespaces of its own: `/opt` is mounted for it alone, so that the host has
 //! nothing to prepare and several run at once, and its processes end together with the shell that is the first of them.
@@ -13,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use aft_cli::LayerBinaries;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -22,6 +22,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::layer;
 use crate::tools::{free_port, repository, tool};
 
 /// The function's own time limit, as Lambda would set it.
@@ -192,23 +193,12 @@ pub async fn send(address: SocketAddr, mut request: Request<String>) -> (u16, By
 
 /// Makes the directory with `tmp` and an `opt` that holds what the layer's zip would.
 fn lay_out(directory: &Path) -> io::Result<()> {
-    let [shim, extension] = ["aft-runtime-shim", "aft-extension"].map(layer_binary);
+    let LayerBinaries { shim, extension } = layer::binaries();
     fs::create_dir_all(directory.join("opt/extensions"))?;
     fs::create_dir(directory.join("tmp"))?;
     symlink(shim, directory.join("opt/aft-runtime-shim"))?;
     symlink(repository().join("layer/bootstrap"), directory.join("opt/bootstrap"))?;
     symlink(extension, directory.join("opt/extensions/aft-extension"))
-}
-
-/// A release build, which no dependency of this crate makes.
-///
-/// # Panics
-/// If it has not been made.
-#[must_use]
-pub fn layer_binary(name: &str) -> PathBuf {
-    let path = repository().join("target/release").join(name);
-    assert!(path.is_file(), "{} is missing: make layer-binaries", path.display());
-    path
 }
 
 /// A private `/opt` and, so that nothing outlives the sandbox, process numbers of its own. Who is not root is root in a

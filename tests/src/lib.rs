@@ -8,6 +8,7 @@
 //! | [`emulator`] | AWS's own Lambda emulator, with the layer in it |
 //! | [`growth`] | how large the tables get, for `docs/tables.md` |
 //! | [`histories`] | exported histories, and checkers of others that judge them |
+//! | [`layer`] | the layer as it is shipped, for both architectures |
 //! | [`local`] | the local host, with the layer in it and proxies around it |
 //! | [`noted`] | what a function did, step by step, and the history that comes of it |
 //! | [`store`] | the store of a test |
@@ -31,6 +32,7 @@ pub mod dynamodb_local;
 pub mod emulator;
 pub mod growth;
 pub mod histories;
+pub mod layer;
 pub mod local;
 pub mod matrix;
 pub mod noted;

@@ -2,11 +2,10 @@
 //! sandbox says to the engine and to Lambda goes through proxies, which a test can break or hold.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use aft_cli::{Connected, Engine, Host, HostConfig, Invocation, InvokeResult, Layer, LayerBinaries, LogSink, Program};
+use aft_cli::{Connected, Engine, Host, HostConfig, Invocation, InvokeResult, LogSink, Program};
 use aft_cli::{SandboxNumber, Tables};
 use aft_protocol::head::Head;
 use aft_protocol::key::Key;
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::emulator::layer_binary;
+use crate::layer;
 use crate::store;
 use crate::tools::repository;
 use crate::tools::tool;
@@ -57,7 +56,7 @@ impl Local {
         config.working_directory = repository().join(folder);
         config.handler = handler.to_owned();
         config.freeze = true;
-        config.layer = Some(Layer::aft(&binaries()).expect("make layer-binaries"));
+        config.layer = Some(layer::shipped());
         let (logged, lines) = watch::channel(Vec::new());
         config.log = LogSink::new(move |line| logged.send_modify(|lines| lines.push(line.to_string())));
 
@@ -162,11 +161,6 @@ pub fn document(result: &InvokeResult) -> Value {
 #[must_use]
 pub fn transfer(name: &str) -> Value {
     json!({"do": "transfer", "customer": "c1", "transfer": name, "amount": 100})
-}
-
-fn binaries() -> LayerBinaries {
-    let shim = layer_binary("aft-runtime-shim");
-    LayerBinaries::side_by_side(shim.parent().unwrap_or(Path::new("/")))
 }
 
 fn direct_store(engine: &Connected, tables: &Tables) -> DynamoDb {

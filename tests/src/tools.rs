@@ -28,7 +28,7 @@ pub fn tool(name: &str) -> PathBuf {
 ///
 /// # Panics
 /// If the tool cannot be had for any other reason.
-pub(crate) fn optional_tool(name: &str) -> Result<PathBuf, Missing> {
+pub fn optional_tool(name: &str) -> Result<PathBuf, Missing> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools.sh");
     let fetched = Command::new(&script).arg(name).output().expect("tests/tools.sh can be started");
     let errors = String::from_utf8_lossy(&fetched.stderr);

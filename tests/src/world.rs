@@ -5,13 +5,12 @@
 //! (`AFT_DUPLICATE_CHECK=before`), so that "the handler did not run" is the same every time.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aft_cli::{
-    Connected, Engine, Host, HostConfig, Invocation, InvokeResult, Layer, LayerBinaries, LogSink, Program,
-    SandboxNumber, Tables, Victim,
+    Connected, Engine, Host, HostConfig, Invocation, InvokeResult, LogSink, Program, SandboxNumber, Tables, Victim,
 };
 use aft_protocol::key::Key;
 use aft_store::Store;
@@ -19,6 +18,7 @@ use aft_store::dynamodb::DynamoDb;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::layer;
 use crate::soon;
 use crate::store::ask;
 use crate::store_proxy::StoreProxy;
@@ -263,7 +263,7 @@ fn invocation(request: &str, event: &Value) -> Invocation {
 
 fn config(setup: &Setup, side: &'static str, witness: &Witness, log: &Log) -> HostConfig {
     let mut config = HostConfig::new(Program::new(&setup.function)).expect("a working directory");
-    let mut layer = Layer::aft(&LayerBinaries::side_by_side(&layer_directory())).expect("make layer-binaries");
+    let mut layer = layer::shipped();
     let own = if side == FIRST { &setup.first } else { &setup.second };
     layer.settings.extend(own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     config.layer = Some(layer);
@@ -274,9 +274,4 @@ fn config(setup: &Setup, side: &'static str, witness: &Witness, log: &Log) -> Ho
         lines.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{side} {line}"));
     });
     config
-}
-
-/// The layer's release build, as it is shipped.
-fn layer_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release")
 }

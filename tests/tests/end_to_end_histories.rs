@@ -10,9 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use aft_cli::{
-    Engine, Host, HostConfig, Invocation, Layer, LayerBinaries, LogSink, Program, SandboxNumber, Tables, Victim,
-};
+use aft_cli::{Engine, Host, HostConfig, Invocation, LogSink, Program, SandboxNumber, Tables, Victim};
 use aft_history::checker::{Expect, Promise, check};
 use aft_history::format::{self, Attempt, Outcome, Step};
 use aft_protocol::id::TransactionId;
@@ -20,8 +18,8 @@ use aft_protocol::record::CommitRecord;
 use aft_store::Store;
 use aft_store::dynamodb::DynamoDb;
 use aft_tests::dynamodb_local::DynamoDbLocal;
-use aft_tests::emulator::layer_binary;
 use aft_tests::histories::{Level, Verdict, adya};
+use aft_tests::layer;
 use aft_tests::noted::{self, NOTES, Note, Notebook};
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -72,8 +70,7 @@ impl World {
             config.function_name = name.to_owned();
             config.sandboxes = SANDBOXES;
             config.queue_limit = 1_000;
-            let shim = layer_binary("aft-runtime-shim");
-            let mut layer = Layer::aft(&LayerBinaries::side_by_side(shim.parent().unwrap())).unwrap();
+            let mut layer = layer::shipped();
             layer.settings.insert("AFT_ISOLATION".to_owned(), isolation.to_owned());
             config.layer = Some(layer);
             config.environment.insert(NOTES.to_owned(), notes.path().display().to_string());

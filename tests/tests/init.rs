@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use aft_cli::embedded::{Embedded, Storage};
-use aft_tests::emulator::{layer_binary, send};
+use aft_tests::emulator::send;
+use aft_tests::layer;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -69,7 +70,7 @@ impl Server {
 async fn refused(name: &str, settings: &[(&str, &str)]) -> String {
     let lambda = Server::start(|_| (200, "{}".to_owned())).await;
     let directory = std::env::temp_dir().join(format!("aft-init-{}-{name}", std::process::id()));
-    let mut command = Command::new(layer_binary("aft-extension"));
+    let mut command = Command::new(layer::binaries().extension);
     command.env_clear().envs([
         ("AWS_LAMBDA_RUNTIME_API", lambda.address.to_string()),
         ("AWS_LAMBDA_FUNCTION_NAME", "transfer".to_owned()),

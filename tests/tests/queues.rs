@@ -8,9 +8,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use aft_cli::{
-    Connected, Engine, Host, HostConfig, Invocation, InvokeResult, Layer, LayerBinaries, LogSink, Program, Tables,
-};
+use aft_cli::{Connected, Engine, Host, HostConfig, Invocation, InvokeResult, LogSink, Program, Tables};
+use aft_tests::layer;
 use aft_tests::sqs::{Message, Queue};
 use aft_tests::tools::{repository, tool};
 use fastrand::Rng;
@@ -57,9 +56,7 @@ impl World {
     async fn start(name: &str, function: Program) -> Self {
         let mut config = HostConfig::new(function).expect("there is a working directory");
         config.sandboxes = 2;
-        let release = repository().join("target/release");
-        let layer = Layer::aft(&LayerBinaries::side_by_side(&release));
-        config.layer = Some(layer.unwrap_or_else(|error| panic!("{error}: make layer-binaries")));
+        config.layer = Some(layer::shipped());
         let data = Engine::Memory.connect(&mut config, &Tables::default()).await.expect("the embedded engine starts");
         let directory = std::env::temp_dir().join(format!("aft-queues-{}-{name}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory of our own");

@@ -7,7 +7,6 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use aft_cli::LayerBinaries;
 use aft_cli::embedded::{Embedded, Storage};
 use aft_protocol::key::Key;
 use aft_protocol::version::Version;
@@ -19,13 +18,11 @@ use tokio::time::timeout;
 use super::client::Client;
 use super::lambda::{Event, Lambda, NEXT};
 use super::wire::Request;
-use crate::tools::{free_port, repository};
+use crate::layer;
+use crate::tools::free_port;
 
 /// A start of Java takes a second, many more on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Where the layer's binaries are, from the repository; during development perhaps `target/debug`.
-const LAYER: &str = "AFT_TESTS_LAYER";
 
 static SANDBOXES: AtomicU32 = AtomicU32::new(0);
 
@@ -96,7 +93,7 @@ impl Sandbox {
             ("AFT_STREAMING", streaming.to_owned()),
             ("AFT_CONTROL_SOCKET", directory.join("aft.sock").display().to_string()),
         ];
-        let binaries = layer();
+        let binaries = layer::binaries();
         let extension = spawn(Command::new(&binaries.extension), client, &lambda, &directory, &settings);
         timeout(PATIENCE, lambda.registered()).await.expect("the extension registers");
         let mut command = Command::new(&binaries.shim);
@@ -247,15 +244,6 @@ fn spawn(
         .kill_on_drop(true)
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"))
-}
-
-fn layer() -> LayerBinaries {
-    let directory = std::env::var_os(LAYER).map_or_else(|| "target/release".into(), PathBuf::from);
-    let binaries = LayerBinaries::side_by_side(&repository().join(directory));
-    for path in [&binaries.extension, &binaries.shim] {
-        assert!(path.is_file(), "{} is missing: make layer-binaries", path.display());
-    }
-    binaries
 }
 
 fn directory() -> PathBuf {
