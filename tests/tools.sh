@@ -17,7 +17,7 @@
 #   zig             the linker for an old glibc, and Cargo's subcommand that uses it: zig/zig, cargo-zigbuild
 #   cross-rust      a Rust that compiles for the other one of Lambda's two architectures: bin/rustc. The one that is
 #                   installed, if it does (rustup target add), or Debian's
-#   cross-qemu      runs programs of that architecture, Linux only: qemu, and their libraries in root/; Debian's
+#   cross-qemu      runs programs of that architecture, Linux only: `run PROGRAM…`; Debian's
 #
 # Standard output is the directory of each, nothing else. A directory counts as made once it holds the pin that it was made
 # from, written last: what was cut off, or made from an older pin, is made again; what is whole costs one comparison.
@@ -97,16 +97,16 @@ cargo-zigbuild==0.24.1 \
   --hash=sha256:07c5e3dcddf208500462ec927c556bb306cca2b533b0abe29446bffb63767b85 \
   --hash=sha256:7b832d824bbf852b9a99b02a0dfa2166a00462fc237c2387d15a67c385755795'
 
-# Lambda's two architectures, as Debian, the kernel and qemu spell them; the other one than this machine's.
+# Lambda's other architecture than this machine's, as Debian, the kernel and qemu, and ELF headers spell it.
 case $(uname -m) in
-  x86_64) cross=arm64 cross_machine=aarch64 ;;
-  *) cross=amd64 cross_machine=x86_64 ;;
+  x86_64) cross=arm64 cross_machine=aarch64 cross_elf='\xb7' ;;
+  *) cross=amd64 cross_machine=x86_64 cross_elf='\x3e' ;;
 esac
 
 # Not by version: a mirror of Debian has the newest of each only, so that a pin would break with every correction. What apt
 # fetches is checked against the archive's signature, and what is there stays until `make clean`.
 pin_cross_rust="rustc-web, libstd-rust-web-dev:$cross"
-pin_cross_qemu="qemu-user-static, libc6-$cross-cross"
+pin_cross_qemu="qemu-user, qemu-user-static, libc6-$cross-cross"
 
 fail() { printf 'tests/tools.sh: %s\n' "$*" >&2 && exit 1; }
 missing() { printf '%s\n' "$*" >&2 && exit 3; }
@@ -226,25 +226,27 @@ make_zig() {
 # What Debian's archive has for this machine and for the other architecture, known to nobody else on this machine.
 debian() { # COMMAND…
   apt-get -q -o Dir::State::Lists="$partial/apt/lists" -o Dir::Cache="$partial/apt" -o Dir::Cache::archives="$partial/apt/archives" \
+    -o Dir::Etc::SourceList="$partial/apt/sources.list" -o Dir::Etc::SourceParts="$partial/apt/sources.list.d" \
     -o APT::Architectures::="$(dpkg --print-architecture)" -o APT::Architectures::="$cross" -o APT::Sandbox::User= \
-    -o Debug::NoLocking=1 -o Acquire::Languages=none -o APT::Install-Recommends=false "$@"
+    -o Debug::NoLocking=1 -o Acquire::Languages=none -o APT::Install-Recommends=false "$@" 2>>"$partial/log"
 }
 
 # Before the archive is looked at, which may lack a package all the same.
-need_debian() { # WHAT ELSE DOES
-  { command -v apt-get && command -v dpkg; } >/dev/null || missing "$tool is missing, and this is not Debian, which has it: $1"
+need_debian() { # WHAT TO DO
+  { command -v apt-get && command -v dpkg; } >/dev/null || missing "$tool is missing: $1"
 }
 
-unpack_debian() { # PACKAGE… into $partial/unpacked
+read_debian() {
+  mkdir -p "$partial"/apt/{lists,archives}/partial "$partial/apt/sources.list.d"
+  cp -R /etc/apt/sources.list.d "$partial/apt"
+  if [ -f /etc/apt/sources.list ]; then cp /etc/apt/sources.list "$partial/apt"; fi
+  debian update >>"$partial/log" || { cat "$partial/log" >&2 && fail "the system's package archive cannot be read"; }
+}
+
+unpack_debian() { # WHAT TO DO PACKAGE… into $partial/unpacked
   local archive
-  (cd "$partial/apt/archives" && debian download "$@" >>"$partial/log" 2>&1) || { cat "$partial/log" >&2 && fail "fetching $tool"; }
+  (cd "$partial/apt/archives" && debian download "${@:2}" >>"$partial/log") || missing "$tool is missing, this system's archive has no ${*:2}: $1"
   for archive in "$partial"/apt/archives/*.deb; do dpkg -x "$archive" "$partial/unpacked"; done
-}
-
-read_debian() { # PACKAGE…, without which there is no point
-  mkdir -p "$partial"/apt/{lists,archives}/partial
-  debian update >"$partial/log" 2>&1 || { cat "$partial/log" >&2 && fail "the system's package archive cannot be read"; }
-  debian install --simulate "$@" 2>>"$partial/log" || missing "$tool is missing: this system's archive has no $*"
 }
 
 # That which is installed will do if it has the other architecture's standard library.
@@ -254,15 +256,18 @@ installed_cross_rust() {
   compgen -G "$libraries/libstd-*.rlib" >/dev/null && rustc --print sysroot
 }
 
-need_cross_rust() { need_debian "rustup target add $cross_machine-unknown-linux-gnu"; }
+cross_rust_instead="rustup target add $cross_machine-unknown-linux-gnu"
+cross_qemu_instead="its test needs Debian, or what has its packages"
+
+need_cross_rust() { need_debian "$cross_rust_instead"; }
 
 # With what rustc links to and this machine lacks, LLVM for one.
 make_cross_rust() {
-  local needed
-  needed=$(read_debian rustc-web libstd-rust-web-dev)
-  needed=$(sed -n 's/^Inst \([^ :]*\) (.*/\1/p' <<<"$needed")
+  local lacking
+  read_debian
+  lacking=$(debian install --simulate rustc-web libstd-rust-web-dev | sed -n 's/^Inst \([^ :]*\) (.*/\1/p') || true
   # shellcheck disable=SC2086 # a list
-  unpack_debian $(printf '%s\n' rustc-web libstd-rust-web-dev $needed | sort -u) "libstd-rust-web-dev:$cross"
+  unpack_debian "$cross_rust_instead" $(printf '%s\n' rustc-web libstd-rust-web-dev $lacking | sort -u) "libstd-rust-web-dev:$cross"
   mv "$partial"/unpacked/usr/{bin,lib} "$partial"
   rm -r "$partial"/{apt,unpacked,log}
   mv "$partial/bin/rustc" "$partial/bin/rustc-web"
@@ -273,17 +278,41 @@ RUSTC
   chmod 755 "$partial/bin/rustc"
 }
 
+# The programs start themselves again: the kernel has to know what to do with them.
+binfmt='unshare --user --map-root-user --mount --'
 need_cross_qemu() {
   need_linux "qemu's emulation of one program"
-  need_debian "there it is fetched from the archive"
+  need_debian "$cross_qemu_instead"
+  $binfmt mount -t binfmt_misc none /proc/sys/fs/binfmt_misc 2>/dev/null ||
+    missing "this kernel has no binfmt_misc for a user namespace of its own: $tool needs it (Linux 6.7 or newer)"
 }
 
+# Debian 12 has qemu 7.2, which refuses prctl(PR_SET_CHILD_SUBREAPER): what runs there is of its backports.
 make_cross_qemu() {
-  read_debian qemu-user-static "libc6-$cross-cross" >/dev/null
-  unpack_debian qemu-user-static "libc6-$cross-cross"
-  mv "$partial/unpacked/usr/bin/qemu-$cross_machine-static" "$partial/qemu"
+  local release from=
+  read_debian
+  release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  if [ "$release" = bookworm ]; then
+    from=/$release-backports
+    printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
+      "$(debian indextargets --format '$(REPO_URI)' 'Origin: Debian' "Codename: $release" | sort -u)" "${from#/}" >"$partial/apt/sources.list.d/backports.list"
+    debian update >>"$partial/log" || { cat "$partial/log" >&2 && fail "Debian's backports cannot be read"; }
+  fi
+  unpack_debian "$cross_qemu_instead" "qemu-user$from" "qemu-user-static$from" "libc6-$cross-cross"
+  cp "$partial/unpacked/usr/bin/qemu-$cross_machine-static" "$partial/qemu"
   mv "$partial/unpacked/usr/$cross_machine-linux-gnu" "$partial/root"
   rm -r "$partial"/{apt,unpacked,log}
+  cat >"$partial/run" <<RUN
+#!/bin/sh
+# Programs of the other architecture run for this one and for what it starts, and for nobody else on this machine.
+export QEMU_LD_PREFIX="\${0%/*}/root"
+exec $binfmt sh -c '
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc &&
+printf %s ":cross:M::\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00$cross_elf\\x00:\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff:\$0:F" \\
+  >/proc/sys/fs/binfmt_misc/register &&
+exec "\$@"' "\${0%/*}/qemu" "\$@"
+RUN
+  chmod 755 "$partial/run"
 }
 
 need_go() { # FOLDER
