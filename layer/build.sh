@@ -53,8 +53,9 @@ cargo fetch --locked --quiet --target "$target"
 remapped=("$PWD=/aft")
 for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do remapped+=("$crates=/crates"); done
 remapped+=("$("$RUSTC" --print sysroot)/lib/rustlib/src/rust=/rustc/$("$RUSTC" -vV | sed -n 's/^commit-hash: //p')")
-CARGO_ENCODED_RUSTFLAGS=$(printf -- '--remap-path-prefix=%s\x1f' "${remapped[@]}")
-export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
+# A panic ends the process: nothing unwinds, so the tables for it are left out.
+CARGO_ENCODED_RUSTFLAGS=-Cforce-unwind-tables=no$(printf -- '\x1f--remap-path-prefix=%s' "${remapped[@]}")
+export CARGO_ENCODED_RUSTFLAGS
 
 # zig compiles the C code and links.
 zigbuild() {

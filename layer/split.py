@@ -24,6 +24,7 @@ GROUPS = {
     "logging: tracing": r"tracing\w*|sharded_slab|thread_local|lazy_static",
     "JMESPath": r"jmespath",
     "AFT": r"aft_\w+",
+    "C: start and unwinding": r"libunwind",
     "the standard library": r"core|alloc|std|hashbrown|rustc_demangle|gimli|addr2line|miniz_oxide|memchr|object",
 }
 SMALL = 10_000
@@ -35,7 +36,7 @@ def run(*command):
 
 def crate(symbol):
     """The crate of a demangled name; None if it is not Rust's."""
-    if symbol.startswith("ring_core_"):
+    if symbol.startswith(("ring_core_", "ecp_nistz256_")):
         return "ring"
     names = re.findall(r"(?<![\w:])([a-z_][a-z0-9_]*)(?:\[[0-9a-f]+\])?::", symbol)
     return next((name for name in names if name not in STANDARD), names[0] if names else None)
@@ -43,7 +44,7 @@ def crate(symbol):
 
 def group(name):
     if name is None:
-        return "C: the linker's start and unwinding"
+        return "C: start and unwinding"
     return next((title for title, names in GROUPS.items() if re.fullmatch(names, name)), name)
 
 
