@@ -53,9 +53,8 @@ cargo fetch --locked --quiet --target "$target"
 remapped=("$PWD=/aft")
 for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do remapped+=("$crates=/crates"); done
 remapped+=("$("$RUSTC" --print sysroot)/lib/rustlib/src/rust=/rustc/$("$RUSTC" -vV | sed -n 's/^commit-hash: //p')")
-# A panic ends the process: nothing unwinds, so the tables for it are left out.
-CARGO_ENCODED_RUSTFLAGS=-Cforce-unwind-tables=no$(printf -- '\x1f--remap-path-prefix=%s' "${remapped[@]}")
-export CARGO_ENCODED_RUSTFLAGS
+CARGO_ENCODED_RUSTFLAGS=$(printf -- '--remap-path-prefix=%s\x1f' "${remapped[@]}")
+export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
 
 # zig compiles the C code and links.
 zigbuild() {
@@ -78,7 +77,7 @@ copy() { # A helper library, without what only its developers need.
   if [ ! -d "$1" ]; then return; fi
   mkdir -p "$2"
   cp -R "$1/." "$2"
-  find "$2" '(' -name __pycache__ -o -name test -o -name tests -o -name node_modules ')' -prune -exec rm -r {} +
+  find "$2" -name __pycache__ -prune -exec rm -r {} +
   find "$2" -type f -exec chmod 644 {} +
 }
 
