@@ -41,6 +41,8 @@ const MONTH_SECONDS: u64 = 30 * 24 * 3_600;
 pub mod price {
     /// A million write request units.
     pub const WRITES: f64 = 0.625;
+    /// A million read request units.
+    pub const READS: f64 = 0.125;
     /// A GB of storage for a month.
     pub const STORAGE: f64 = 0.25;
 }
