@@ -247,3 +247,89 @@ fn the_growth_of_the_tables_is_as_computed() {
         );
     }
 }
+
+/// Where somebody looks first must know every code.
+#[test]
+fn every_error_code_is_in_the_table_of_causes() {
+    let document = read("docs/troubleshooting.md");
+    let (_, table) = document.split_once("\n## By error code\n").unwrap();
+    for code in ErrorCode::ALL {
+        assert!(table.contains(&format!("[`{code}`](errors/{code}.md)")), "{code}");
+    }
+}
+
+/// Metric filters count these words: a line that says something else is counted as nothing.
+#[test]
+fn every_log_line_that_is_to_be_counted_is_written() {
+    let document = read("docs/operations.md");
+    let (_, table) = document.split_once("\n## What to watch\n").unwrap();
+    let lines: Vec<&str> = table.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.strip_prefix('"')).collect();
+    assert!(lines.len() >= 5, "{lines:?}");
+    let sources = sources();
+    for line in lines {
+        assert!(sources.contains(line.trim_end_matches('"')), "{line}");
+    }
+}
+
+/// The Markdown files of the repository.
+fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && !name.starts_with('.') && !["target", "node_modules"].contains(&name.as_str()) {
+            documents(&path, found);
+        } else if name.ends_with(".md") {
+            found.push(path);
+        }
+    }
+}
+
+/// Its headings, as a reader's browser names them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut in_code = false;
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        in_code ^= line.starts_with("```");
+        let heading = line.trim_start_matches('#');
+        if in_code || heading.len() == line.len() || !heading.starts_with(' ') {
+            continue;
+        }
+        let kept = heading.trim().to_lowercase();
+        let kept = kept.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+        found.insert(kept.collect::<String>().replace(' ', "-"));
+    }
+    found
+}
+
+#[test]
+fn every_link_between_the_documents_leads_somewhere() {
+    let mut files = Vec::new();
+    documents(&root(), &mut files);
+    let (mut links, mut broken) = (0, Vec::new());
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        let mut in_code = false;
+        let prose = text.lines().filter(|line| {
+            in_code ^= line.starts_with("```");
+            !in_code
+        });
+        let prose = prose.collect::<Vec<_>>().join("\n");
+        for target in prose.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") || target.contains(char::is_whitespace) {
+                continue;
+            }
+            links += 1;
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+            let is_there = match fs::read_to_string(&path) {
+                Ok(text) => anchor.is_empty() || anchors(&text).contains(anchor),
+                Err(_) => anchor.is_empty() && path.exists(),
+            };
+            if !is_there {
+                broken.push(format!("{}: {target}", file.strip_prefix(root()).unwrap().display()));
+            }
+        }
+    }
+    assert!(links > 200, "{links} links");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
