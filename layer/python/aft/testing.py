@@ -57,11 +57,11 @@ class Fake:
     """AFT in memory: within a `with` block, the functions of `aft` act on it."""
 
     def __init__(
-        self, data: Mapping[str, Any] = {}, *, isolation: str = "read-atomic", function: str = "function"
+        self, data: Mapping[str, Any] = {}, *, isolation: str = "read-atomic", function_name: str = "function"
     ) -> None:
-        """Begins with committed values. `isolation` is what AFT_ISOLATION says, `function` the function's name."""
+        """Begins with committed values. `isolation` is what AFT_ISOLATION says, `function_name` its name."""
         self._isolation = isolation
-        self._function = function
+        self._function = function_name
         self._committed = Committed()
         self._records: Dict[str, _Record] = {}
         self._begun = itertools.count(1)

@@ -1,0 +1,4 @@
+import * as aft from "./index.js";
+
+export * from "./index.js";
+export default aft;

@@ -1,0 +1,4 @@
+import sqs from "./sqs.js";
+
+export default sqs;
+export const { process } = sqs;

@@ -1,0 +1,4 @@
+import testing from "./testing.js";
+
+export default testing;
+export const { Fake } = testing;
