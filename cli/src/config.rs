@@ -176,6 +176,8 @@ pub struct Layer {
     pub wrapper: Option<Program>,
     /// Its settings. `AFT_PORT` and `AFT_CONTROL_SOCKET` are added, for each sandbox its own.
     pub settings: BTreeMap<String, String>,
+    /// Folders of libraries, by the variable with which Lambda lets the function's language find them.
+    pub libraries: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Layer {
@@ -190,7 +192,9 @@ impl Layer {
             }
         }
         let extension = ExtensionProgram { name: AFT_EXTENSION.to_owned(), program: Program::new(&binaries.extension) };
-        Ok(Self { extensions: vec![extension], wrapper: Some(Program::new(&binaries.shim)), ..Self::default() })
+        let wrapper = Some(Program::new(&binaries.shim));
+        let libraries = binaries.shim.parent().map(libraries_in).unwrap_or_default();
+        Ok(Self { extensions: vec![extension], wrapper, libraries, ..Self::default() })
     }
 }
 
@@ -225,6 +229,13 @@ impl LayerBinaries {
         let executable = env::current_exe().unwrap_or_default();
         Self::side_by_side(executable.parent().unwrap_or(Path::new(".")))
     }
+}
+
+/// Those of Lambda's folders for libraries that the layer's directory has.
+fn libraries_in(directory: &Path) -> BTreeMap<&'static str, PathBuf> {
+    let folders = [("PYTHONPATH", "python"), ("NODE_PATH", "nodejs/node_modules")];
+    let folders = folders.map(|(variable, folder)| (variable, directory.join(folder)));
+    folders.into_iter().filter(|(_, folder)| folder.is_dir()).collect()
 }
 
 /// Processes are started in the function's directory, where a relative path would mean another file.

@@ -26,8 +26,17 @@ pub(crate) struct Place<'a> {
     pub(crate) credentials: Option<&'a str>,
 }
 
-/// The variables of the runtime process. The user's own count more than any other.
+/// The variables of the runtime process. The user's own count more than any other; the layer's libraries are found before theirs.
 pub(crate) fn of_runtime(config: &HostConfig, place: Place<'_>) -> BTreeMap<String, String> {
+    let mut variables = of_any(config, place);
+    for (name, folder) in config.layer.iter().flat_map(|layer| &layer.libraries) {
+        let own = variables.get(*name).map(|own| format!(":{own}")).unwrap_or_default();
+        variables.insert((*name).to_owned(), format!("{}{own}", folder.display()));
+    }
+    variables
+}
+
+fn of_any(config: &HostConfig, place: Place<'_>) -> BTreeMap<String, String> {
     let mut variables = config.inherited.clone();
     let lambda = [
         ("AWS_LAMBDA_RUNTIME_API", place.runtime_api.to_string()),
@@ -66,7 +75,46 @@ pub(crate) fn of_runtime(config: &HostConfig, place: Place<'_>) -> BTreeMap<Stri
 
 /// The variables of an extension process.
 pub(crate) fn of_extension(config: &HostConfig, place: Place<'_>) -> BTreeMap<String, String> {
-    let mut variables = of_runtime(config, place);
+    let mut variables = of_any(config, place);
     variables.retain(|name, _| !RUNTIME_ONLY.contains(&name.as_str()));
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Place, of_extension, of_runtime};
+    use crate::config::{AFT_EXTENSION, AFT_SHIM, HostConfig, Layer, LayerBinaries};
+    use crate::log::SandboxNumber;
+    use crate::process::Program;
+
+    #[test]
+    fn a_layers_libraries_are_found_before_the_functions_own() {
+        let directory = std::env::temp_dir().join(format!("aft-libraries-{}", std::process::id()));
+        let at = |path: &str| directory.join(path);
+        fs::create_dir_all(at("extensions")).unwrap();
+        fs::create_dir(at("python")).unwrap();
+        fs::write(at("extensions").join(AFT_EXTENSION), "").unwrap();
+        fs::write(at(AFT_SHIM), "").unwrap();
+        let mut config = HostConfig::new(Program::new("sh")).unwrap();
+        config.environment.insert("PYTHONPATH".to_owned(), "/mine".to_owned());
+        config.layer = Some(Layer::aft(&LayerBinaries::found_in(&directory)).unwrap());
+        let place = Place {
+            sandbox: SandboxNumber(1),
+            runtime_api: ([127, 0, 0, 1], 1).into(),
+            port: 1,
+            control_socket: &directory,
+            credentials: None,
+        };
+        let variables = of_runtime(&config, place);
+        assert_eq!(variables["PYTHONPATH"], format!("{}:/mine", at("python").display()));
+        assert!(!variables.contains_key("NODE_PATH"), "there is no such folder");
+        assert_eq!(
+            of_extension(&config, place)["PYTHONPATH"],
+            "/mine",
+            "an extension is not in the function's language"
+        );
+        fs::remove_dir_all(directory).unwrap();
+    }
 }

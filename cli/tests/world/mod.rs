@@ -8,7 +8,6 @@
 pub mod fixture;
 pub mod wire;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ impl Builder {
     /// With a fixture extension that does as it is told.
     pub fn with_extension(mut self, what: &str) -> Self {
         let extension = ExtensionProgram { name: "fixture-extension".into(), program: fixture("extension") };
-        self.config.layer = Some(Layer { extensions: vec![extension], wrapper: None, settings: BTreeMap::new() });
+        self.config.layer = Some(Layer { extensions: vec![extension], ..Layer::default() });
         self.with_variable("FIXTURE_EXTENSION", what)
     }
 

@@ -9,7 +9,8 @@
 //
 // It answers the requests that the library makes as AFT's extension does, from memory: reads, writes, conditions, isolation, named
 // transactions, limits, error codes. What it does not do: it runs a handler once where the layer tries again (a conflict is
-// thrown by invoke), its reads are never stale (maxAge), and it does not count the 3 MiB that a commit may check or move in one step.
+// thrown by invoke); its reads are never stale (maxAge); of the 3 MiB that a commit may check or move in one step, it counts only what
+// is written.
 
 "use strict";
 
@@ -99,12 +100,12 @@ class Fake {
       const size = `the response has ${response.length} bytes`;
       throw error("response-too-large", `${size}; nothing was written`, 413);
     }
-    this.#commitAttempt(own, { body: response, contentType: JSON_TYPE }, own.writes.size > 0);
+    this.#commitAttempt(own, { body: response, contentType: JSON_TYPE }, { isRecorded: own.writes.size > 0 });
     return JSON.parse(response);
   }
 
-  #commitAttempt(open, response, isRecorded) {
-    open.check();
+  #commitAttempt(open, response, { isRecorded }) {
+    open.check({ isRecorded });
     if (isRecorded) this.#records.set(open.id, { fingerprint: open.fingerprint, response });
     if (open.writes.size > 0) this.#committed.apply(open.writes);
   }
@@ -225,7 +226,7 @@ class Fake {
     running.named.delete(open.id);
     if (request.path.endsWith(":abort")) return NO_CONTENT;
     if (this.#records.has(open.id)) return this.#recorded(open.id, open.fingerprint, "duplicate");
-    this.#commitAttempt(open, { body: request.body, contentType: request.headers["Content-Type"] }, true);
+    this.#commitAttempt(open, { body: request.body, contentType: request.headers["Content-Type"] }, { isRecorded: true });
     return json({ transaction: open.id, state: "committed" });
   }
 

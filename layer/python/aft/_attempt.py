@@ -11,6 +11,7 @@ TRANSACTION_BYTES = 4_194_304
 TRANSACTION_KEYS = 10_000
 SANDBOX_BYTES = 8_388_608
 GUARDED_KEYS = 99
+GUARDED_BYTES = 3_145_728
 REMAINING_MS = 30_000
 
 #: None is a deletion.
@@ -106,7 +107,7 @@ class Attempt:
         self.check_open()
         new = [key for key in dict.fromkeys(keys) if key not in self.writes and key not in self.reads]
         if self.is_serializable:
-            self._check_step(new)
+            self._check_step(dict.fromkeys(new))
             if not self.reads:
                 self._at_once = {key: self.committed.newest(key).version for key in new}
         for key in new:
@@ -144,7 +145,11 @@ class Attempt:
         if others_bytes + size > SANDBOX_BYTES:
             detail = f"the open transactions would buffer {others_bytes + size} bytes together; at most {SANDBOX_BYTES} are allowed"
             raise Error("buffers-full", detail, 409)
-        in_step = [key for key in writes if self.is_serializable or (guarded and key in self.reads)]
+        in_step = {
+            key: value
+            for key, value in writes.items()
+            if self.is_serializable or key in self._step or (guarded and key in self.reads)
+        }
         self._check_step(in_step)
         self._step.update(dict.fromkeys(in_step))
         for key in writes:
@@ -176,13 +181,13 @@ class Attempt:
         self._step = {}
         self.is_discarded = True
 
-    def check(self) -> None:
-        """Whether it may commit: what it insists on is still so."""
+    def check(self, is_recorded: bool) -> None:
+        """Whether it may commit: what it insists on is still so. Without a record, it was enough that all of it was once."""
         if self.doom is not None:
             raise error("read-conflict", self.doom, 409)
         reads = self.reads.items()
         guards = {key: entry.version for key, entry in reads if self.is_serializable or key in self._step}
-        if not self.writes and (len(guards) < 2 or guards.items() <= self._at_once.items()):
+        if not is_recorded and (len(guards) < 2 or guards.items() <= self._at_once.items()):
             return
         for key, version in guards.items():
             newest = self.committed.newest(key).version
@@ -190,10 +195,15 @@ class Attempt:
                 detail = f"{key!r} was read at version {version} and is at version {newest} now; nothing was written"
                 raise error("commit-conflict", detail, 409)
 
-    def _check_step(self, more: Iterable[str]) -> None:
-        keys = len({**self._step, **dict.fromkeys(more)})
-        if keys > GUARDED_KEYS:
-            raise _too_large(f"check or move {keys} keys in one step; at most {GUARDED_KEYS} are allowed")
+    def _check_step(self, more: Writes) -> None:
+        keys = {**self._step, **dict.fromkeys(more)}
+        if len(keys) > GUARDED_KEYS:
+            raise _too_large(f"check or move {len(keys)} keys in one step; at most {GUARDED_KEYS} are allowed")
+        writes = {**self.writes, **more}
+        # Not what is there: how large its item is, the store alone knows.
+        size = sum(_size(key, writes.get(key)) for key in keys)
+        if size > GUARDED_BYTES:
+            raise _too_large(f"check or move {size} bytes of items in one step; at most {GUARDED_BYTES} are allowed")
 
 
 def _too_large(what: str) -> Error:

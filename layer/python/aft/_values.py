@@ -29,7 +29,7 @@ class Value(NamedTuple):
 def encode(value: Any, content_type: Optional[str] = None) -> Value:
     """Bytes as they are, text too if it has a content type, everything else as JSON."""
     if isinstance(value, (bytes, bytearray, memoryview)):
-        encoded = Value(bytes(value), _checked(content_type or BYTES))
+        encoded = Value(bytes(value), _checked(BYTES if content_type is None else content_type))
     elif content_type is None:
         encoded = Value(document(value), JSON)
     elif isinstance(value, str):

@@ -8,7 +8,8 @@
 
 It answers the requests that the library makes as AFT's extension does, from memory: reads, writes, conditions, isolation, named
 transactions, limits, error codes. What it does not do: it runs a handler once where the layer tries again (a conflict is
-raised by `invoke`), its reads are never stale (max_age), and it does not count the 3 MiB that a commit may check or move in one step.
+raised by invoke); its reads are never stale (max_age); of the 3 MiB that a commit may check or move in one step, it counts only what
+is written.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class Fake:
             return json.loads(response)
 
     def _commit(self, open: Attempt, response: Value, is_recorded: bool) -> None:
-        open.check()
+        open.check(is_recorded)
         if is_recorded:
             self._records[open.id] = _Record(open.fingerprint, response)
         if open.writes:

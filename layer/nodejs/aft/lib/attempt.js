@@ -8,6 +8,7 @@ const TRANSACTION_BYTES = 4_194_304;
 const TRANSACTION_KEYS = 10_000;
 const SANDBOX_BYTES = 8_388_608;
 const GUARDED_KEYS = 99;
+const GUARDED_BYTES = 3_145_728;
 const REMAINING_MS = 30_000;
 
 /** A version of a key, with the keys that the same transaction wrote. Without a value it is a deletion. */
@@ -94,7 +95,7 @@ class Attempt {
     this.#checkOpen();
     const fresh = [...new Set(keys)].filter((key) => !this.writes.has(key) && !this.#reads.has(key));
     if (this.#isSerializable) {
-      this.#checkStep(fresh);
+      this.#checkStep(new Map(fresh.map((key) => [key, undefined])));
       const isFirst = this.#reads.size === 0;
       if (isFirst) this.#atOnce = new Map(fresh.map((key) => [key, this.committed.newest(key).version]));
     }
@@ -145,9 +146,10 @@ class Attempt {
       const together = `the open transactions would buffer ${othersBytes + bytes} bytes together`;
       throw error("buffers-full", `${together}; at most ${SANDBOX_BYTES} are allowed`, 409);
     }
-    const inStep = [...writes.keys()].filter((key) => this.#isSerializable || (isGuarded && this.#reads.has(key)));
+    const isInStep = (key) => this.#isSerializable || this.#step.has(key) || (isGuarded && this.#reads.has(key));
+    const inStep = new Map([...writes].filter(([key]) => isInStep(key)));
     this.#checkStep(inStep);
-    inStep.forEach((key) => this.#step.add(key));
+    for (const key of inStep.keys()) this.#step.add(key);
     for (const key of writes.keys()) {
       this.#writeCount += 1;
       this.#writeNumbers.set(key, this.#writeCount);
@@ -180,12 +182,12 @@ class Attempt {
     this.#isDiscarded = true;
   }
 
-  /** Whether it may commit: what it insists on is still so. */
-  check() {
+  /** Whether it may commit: what it insists on is still so. Without a record, it is enough that all of it was so once. */
+  check({ isRecorded }) {
     if (this.#doom) throw error("read-conflict", this.#doom, 409);
     const guards = [...this.#reads].filter(([key]) => this.#isSerializable || this.#step.has(key));
     const wasAtOnce = guards.every(([key, { version }]) => this.#atOnce.get(key) === version);
-    if (this.writes.size === 0 && (guards.length < 2 || wasAtOnce)) return;
+    if (!isRecorded && (guards.length < 2 || wasAtOnce)) return;
     for (const [key, { version }] of guards) {
       const newest = this.committed.newest(key).version;
       if (newest !== version) {
@@ -196,8 +198,16 @@ class Attempt {
   }
 
   #checkStep(more) {
-    const { size: keys } = new Set([...this.#step, ...more]);
-    if (keys > GUARDED_KEYS) throw tooLarge(`check or move ${keys} keys in one step; at most ${GUARDED_KEYS} are allowed`);
+    const keys = [...new Set([...this.#step, ...more.keys()])];
+    if (keys.length > GUARDED_KEYS) {
+      throw tooLarge(`check or move ${keys.length} keys in one step; at most ${GUARDED_KEYS} are allowed`);
+    }
+    // Not what is there: how large its item is, the store alone knows.
+    const writes = new Map([...this.writes, ...more]);
+    const bytes = sum(keys.map((key) => size(key, writes.get(key))));
+    if (bytes > GUARDED_BYTES) {
+      throw tooLarge(`check or move ${bytes} bytes of items in one step; at most ${GUARDED_BYTES} are allowed`);
+    }
   }
 }
 

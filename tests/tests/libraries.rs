@@ -1,0 +1,143 @@
+//! The libraries for handlers, and that their fakes are as the real thing: the same scenarios on the fake and behind the shipped
+//! layer, whose `--layer` directory is laid out as its zip is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use std::{fs, os};
+
+use aft_cli::{Engine, Host, HostConfig, Invocation, Layer, LayerBinaries, LogSink, Program, Tables};
+use aft_tests::tools::{repository, tool};
+use serde_json::{Value, json};
+
+/// A directory of a test, removed in the end unless it failed.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("aft-libraries-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a directory of our own");
+        Self(path)
+    }
+
+    /// One that is laid out as the layer's zip.
+    fn layer(name: &str) -> Self {
+        let directory = Self::new(name);
+        let release = repository().join("target/release");
+        let sources = repository().join("layer");
+        directory.link(&release.join("aft-extension"), "extensions/aft-extension");
+        directory.link(&release.join("aft-runtime-shim"), "aft-runtime-shim");
+        directory.link(&sources.join("python/aft"), "python/aft");
+        directory.link(&sources.join("nodejs/aft"), "nodejs/node_modules/aft");
+        directory
+    }
+
+    fn link(&self, target: &Path, name: &str) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().expect("it is in the directory")).expect("a directory of our own");
+        os::unix::fs::symlink(target, path).expect("a name of our own");
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            fs::remove_dir_all(&self.0).expect("the directory is our own");
+        }
+    }
+}
+
+/// What a command printed; all of it is shown if it fails.
+fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}\n{}\n{}", text(&output.stdout), text(&output.stderr));
+    output
+}
+
+fn python() -> Command {
+    let mut python = Command::new(tool("python").join("bin/python"));
+    python.env("PYTHONPATH", repository().join("layer/python")).env("PYTHONDONTWRITEBYTECODE", "1");
+    python
+}
+
+/// A language's scenarios.
+struct Contract {
+    name: &'static str,
+    /// Runs them all on the fake.
+    fake: Command,
+    /// Runs one invocation.
+    function: Program,
+}
+
+impl Contract {
+    fn python() -> Self {
+        let mut fake = python();
+        fake.arg(repository().join("tests/functions/contract.py"));
+        let runtime = Program::new(tool("python").join("bin/python"));
+        let function = runtime.with_arguments(["-m", "awslambdaric", "contract.handler"]);
+        Self { name: "python", fake, function }
+    }
+
+    /// The fake's outcomes, in order.
+    fn on_the_fake(&mut self, isolation: &str) -> Vec<Value> {
+        self.fake.arg(isolation);
+        serde_json::from_slice(&output(&mut self.fake).stdout).expect("the script prints JSON")
+    }
+
+    /// The same invocations behind the layer.
+    async fn for_real(self, isolation: &str, plan: &[Value]) -> Vec<Value> {
+        let directory = Directory::layer(&format!("{}-{isolation}", self.name));
+        let mut config = HostConfig::new(self.function).expect("there is a working directory");
+        config.working_directory = repository().join("tests/functions");
+        config.layer = Some(Layer::aft(&LayerBinaries::found_in(&directory.0)).expect("make layer-binaries"));
+        config.environment = BTreeMap::from(
+            [("AFT_ISOLATION", isolation), ("AFT_MAX_ATTEMPTS", "1"), ("PYTHONDONTWRITEBYTECODE", "1")]
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let logged = Arc::clone(&lines);
+        config.log = LogSink::new(move |line| logged.lock().expect("no writer panics").push(line.to_string()));
+        let data = Engine::Memory.connect(&mut config, &Tables::default()).await.expect("the embedded engine starts");
+        let host = Host::start(config).await.expect("the host starts");
+        let mut outcomes = Vec::new();
+        for invocation in plan {
+            let event = json!({"scenario": invocation["scenario"], "step": invocation["step"]});
+            let request = invocation["request"].as_str().expect("a text").replace(' ', "-");
+            let result = host.invoke(Invocation::new(event.to_string()).with_request_id(request)).await;
+            let answered = || serde_json::from_slice::<Value>(&result.payload).expect("a function answers with JSON");
+            let outcome = if result.succeeded() { json!({"answered": answered()}) } else { json!({"failed": true}) };
+            outcomes.push(json!({
+                "scenario": invocation["scenario"], "step": invocation["step"], "request": invocation["request"],
+                "outcome": outcome,
+            }));
+        }
+        host.stop().await;
+        data.stop().await.expect("the engine had not failed");
+        outcomes
+    }
+}
+
+fn assert_same(one: &[Value], other: &[Value]) {
+    assert_eq!(one.len(), other.len());
+    for (one, other) in one.iter().zip(other) {
+        let pretty = |value: &Value| serde_json::to_string_pretty(value).expect("it is JSON");
+        assert_eq!(one, other, "\n{}\n{}", pretty(one), pretty(other));
+    }
+}
+
+async fn fake_and_real_thing_agree(mut contract: Contract, isolation: &str) {
+    let fake = contract.on_the_fake(isolation);
+    assert_same(&fake, &contract.for_real(isolation, &fake).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_fake_is_as_the_real_thing() {
+    fake_and_real_thing_agree(Contract::python(), "read-atomic").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_fake_is_as_the_real_thing_in_serializable_isolation() {
+    fake_and_real_thing_agree(Contract::python(), "serializable").await;
+}
