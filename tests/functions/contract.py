@@ -28,7 +28,7 @@ def step(name, request=None):
     def add(function):
         number = sum(1 for scenario, _ in steps if scenario == name)
         steps[name, number] = function
-        plan.append({"scenario": name, "step": number, "request": f"{name}-{request or number}"})
+        plan.append({"scenario": name, "step": number, "request": f"{name}-{number if request is None else request}"})
         return function
 
     return add
@@ -509,7 +509,8 @@ def _(at):
         ]
 
     # What was absent stays so, and with it what came together with it.
-    return [aft.transaction(at + "k", work), aft.get(at + "b", "still absent"), aft.get(at + "a", "still absent")]
+    answer = aft.transaction(at + "k", work)
+    return [answer, shown(aft.get(at + "b", "still absent")), aft.get(at + "a", "still absent")]
 
 
 # Isolation.

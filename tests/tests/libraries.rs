@@ -80,9 +80,22 @@ impl Contract {
         Self { name: "python", fake, function }
     }
 
+    fn node() -> Self {
+        let script = repository().join("tests/functions/contract.cjs");
+        let mut fake = Command::new("node");
+        fake.arg(&script);
+        let runtime = repository().join("tests/fixtures/runtime.mjs");
+        let function = Program::new("node").with_arguments([runtime, script]);
+        Self { name: "node", fake, function }
+    }
+
     /// The fake's outcomes, in order.
     fn on_the_fake(&mut self, isolation: &str) -> Vec<Value> {
-        self.fake.arg(isolation);
+        let layer = Directory::layer(&format!("{}-{isolation}-fake", self.name));
+        self.fake
+            .arg(isolation)
+            .env("PYTHONPATH", layer.0.join("python"))
+            .env("NODE_PATH", layer.0.join("nodejs/node_modules"));
         serde_json::from_slice(&output(&mut self.fake).stdout).expect("the script prints JSON")
     }
 
@@ -127,17 +140,22 @@ fn assert_same(one: &[Value], other: &[Value]) {
     }
 }
 
-async fn fake_and_real_thing_agree(mut contract: Contract, isolation: &str) {
-    let fake = contract.on_the_fake(isolation);
-    assert_same(&fake, &contract.for_real(isolation, &fake).await);
+/// Fakes and real things, in both languages: they all answer the same.
+async fn all_agree(isolation: &str) {
+    let (mut python, mut node) = (Contract::python(), Contract::node());
+    let fake = python.on_the_fake(isolation);
+    assert_same(&fake, &node.on_the_fake(isolation));
+    let (python, node) = tokio::join!(python.for_real(isolation, &fake), node.for_real(isolation, &fake));
+    assert_same(&fake, &python);
+    assert_same(&fake, &node);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_python_fake_is_as_the_real_thing() {
-    fake_and_real_thing_agree(Contract::python(), "read-atomic").await;
+async fn both_languages_and_their_fakes_are_as_the_real_thing() {
+    all_agree("read-atomic").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_python_fake_is_as_the_real_thing_in_serializable_isolation() {
-    fake_and_real_thing_agree(Contract::python(), "serializable").await;
+async fn both_languages_and_their_fakes_are_as_the_real_thing_in_serializable_isolation() {
+    all_agree("serializable").await;
 }
