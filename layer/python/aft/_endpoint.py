@@ -88,8 +88,9 @@ _line = _Line()
 
 
 def _forget_connections() -> None:
-    # A child's bytes must not get between its parent's.
+    # A child's bytes must not get between its parent's. What it closes stays open in the parent.
     global _line
+    _line.hang_up()
     _line = _Line()
 
 
