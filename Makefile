@@ -31,12 +31,13 @@ test: tools check layer-for-tests ## Format, lints, docs, licences; then every t
 	rm -rf $(HISTORIES)
 	HISTORIES_OUT="$(HISTORIES)" HISTORIES_IN="$(HISTORIES)" cargo test --workspace
 
-check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sources), mutants that still fit
+check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sources), templates, mutants that still fit
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 	cargo fetch --locked
 	@$$(tests/tools.sh cargo-deny)/cargo-deny --offline --all-features check licenses bans sources
+	@tests/sam/lint.sh
 	@python3 tests/mutants.py --fits
 	@python3 proof/simulation/mutants.py --fits
 

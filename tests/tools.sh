@@ -2,12 +2,13 @@
 # Fetches into .cache/ what the tests, the demo and the layer's build need and Cargo does not bring, each pinned by version and
 # SHA-256, unless said otherwise:
 #
-#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine | powertools | all
+#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | sam | node-client | java-client | go-client | z3 | porcupine | all
 #
 #   dynamodb-local  AWS's own DynamoDB for Java 17 or newer: DynamoDBLocal.jar, DynamoDBLocal_lib/ (not ours to redistribute)
 #   rie             AWS's Runtime Interface Emulator, Linux only: aws-lambda-rie
 #   python          a virtual environment with Lambda's Python runtime client and boto3, Linux only: bin/python
 #   cargo-deny      the checker of licences, bans and sources: cargo-deny
+#   sam             a virtual environment with AWS's SAM CLI and cfn-lint, 350 MB: sam, cfn-lint
 #   node-client     Lambda's Node.js runtime client, Linux only: node_modules/aws-lambda-ric
 #   java-client     Lambda's Java runtime client, Linux only: the jars, and the native part in jni/
 #   go-client       Lambda's Go runtime client: a module cache
@@ -59,6 +60,9 @@ python-dateutil==2.9.0.post0 --hash=sha256:a8b2bc7bffae282281c8140a97d3aa9c14da0
 s3transfer==0.19.3 --hash=sha256:24eb7535804306355e31c952a90022bf5b2f9d760f9a11062c7493a217c08553
 six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274
 urllib3==2.8.0 --hash=sha256:0cf3cae568d36aa9576b28dfb35f11328f1cb974ca7647d9475ebb86c75ac6e3'
+
+# Every package that these two need, for every Python: uv pip compile (tests/sam/requirements.in).
+pin_sam=$(cat "$root/tests/sam/requirements.txt")
 
 # The lock file's hashes are npm's own. Version 4 builds its native part with cmake and node-gyp; its sources are in the package.
 pin_node_client=$(cat "$clients/node/package-lock.json")
@@ -150,10 +154,31 @@ make_cargo_deny() {
 
 make_python() {
   need_linux "Lambda's Python runtime client"
+  make_environment
+}
+
+# Launchers that bear another path to the cache, as pip's own do not. SAM's sends nothing (once a week it looks for a newer
+# version of itself, for five seconds at most), and leaves the home alone.
+make_sam() {
+  make_environment
+  cat >"$partial/sam" <<'END'
+#!/bin/sh
+here=$(dirname "$0")
+export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 __SAM_CLI_APP_DIR="$here/state"
+exec "$here/bin/python" -m samcli "$@"
+END
+  cat >"$partial/cfn-lint" <<'END'
+#!/bin/sh
+AWS_DEFAULT_REGION=us-east-1 exec "$(dirname "$0")/bin/python" -c 'import sys; from cfnlint.runner import main; sys.exit(main())' "$@"
+END
+  chmod +x "$partial/sam" "$partial/cfn-lint"
+}
+
+make_environment() { # The list of an environment is whole: pip adds nothing to it.
   need_python venv ensurepip
   python3 -m venv "$partial" >&2
   printf '%s\n' "$pin" >"$partial/requirements.txt"
-  "$partial/bin/python" -m pip install -q --require-hashes --only-binary=:all: -r "$partial/requirements.txt" >&2
+  "$partial/bin/python" -m pip install -q --no-deps --require-hashes --only-binary=:all: -r "$partial/requirements.txt" >&2
 }
 
 need_node_client() {
@@ -218,8 +243,10 @@ make_go_client() { download_modules "$clients/go"; }
 need_porcupine() { need_go "$checkers/porcupine"; }
 make_porcupine() { download_modules "$checkers/porcupine"; }
 
+is_environment() { [ "$tool" = python ] || [ "$tool" = sam ]; }
+
 made() { # The Python that an environment links to may have been removed since.
-  [ "$(cat "$directory/.pin" 2>/dev/null)" = "$pin" ] && { [ "$tool" != python ] || [ -x "$directory/bin/python" ]; }
+  [ "$(cat "$directory/.pin" 2>/dev/null)" = "$pin" ] && { ! is_environment || [ -x "$directory/bin/python" ]; }
 }
 
 # Not to be called in a condition: bash ignores failures in there.
@@ -235,7 +262,7 @@ fetch() {
     *-client | porcupine | cross-*) "need_$name" ;;
   esac
   # An environment cannot be renamed, its scripts hold its path: the pin alone tells that it is whole.
-  if [ "$tool" = python ]; then partial=$directory; fi
+  if is_environment; then partial=$directory; fi
   if ! made; then
     mkdir -p "$cache"
     exec 9>"$cache/.$tool.lock"
@@ -255,7 +282,7 @@ fetch() {
 
 all() {
   local each code skipped=
-  for each in dynamodb-local rie python cargo-deny z3 powertools; do fetch "$each"; done
+  for each in dynamodb-local rie python cargo-deny sam z3; do fetch "$each"; done
   for each in node-client java-client go-client porcupine; do
     code=0
     "${BASH_SOURCE[0]}" "$each" || code=$?
@@ -276,7 +303,7 @@ all() {
 }
 
 case "${1:-}" in
-  dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine | powertools) fetch "$1" ;;
+  dynamodb-local | rie | python | cargo-deny | sam | node-client | java-client | go-client | z3 | porcupine) fetch "$1" ;;
   all) all ;;
-  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | java-client | go-client | z3 | porcupine | powertools | all" ;;
+  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | sam | node-client | java-client | go-client | z3 | porcupine | all" ;;
 esac

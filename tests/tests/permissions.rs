@@ -21,11 +21,11 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
 }
 
-/// What is allowed to the function in `template.yaml`.
+/// What the policy in `template.yaml` allows to a function on the tables.
 fn of_the_template() -> Permissions {
     let template = read("template.yaml");
-    let (_, function) = template.split_once("\n  TransferFunction:\n").unwrap();
-    let lines = function.lines().take_while(|line| line.is_empty() || line.starts_with("   "));
+    let (_, policy) = template.split_once("\n  FunctionPolicy:\n").unwrap();
+    let lines = policy.lines().take_while(|line| line.is_empty() || line.starts_with("   "));
     let (mut permissions, mut actions) = (Permissions::new(), Vec::new());
     for line in lines.map(str::trim) {
         if let Some(list) = line.strip_prefix("Action: [") {
