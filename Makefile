@@ -108,6 +108,15 @@ need-cargo:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.94.1 or newer (rustup.rs)" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "cc is missing: install a C compiler (SQLite and ring are built with it)" >&2; exit 1; }
 
+# The regions that every account has.
+REGIONS ?= us-east-1 us-east-2 us-west-1 us-west-2 ca-central-1 sa-east-1 eu-west-1 eu-west-2 eu-west-3 eu-central-1 eu-north-1 \
+  ap-south-1 ap-southeast-1 ap-southeast-2 ap-northeast-1 ap-northeast-2 ap-northeast-3
+
+.PHONY: publish-layer
+publish-layer: ## Says how target/layer would be published; CONFIRM=yes does it: REGIONS=… ARCHITECTURE=… PUBLIC=yes (for every account)
+	@layer/publish.py --regions "$(REGIONS)" --architectures "$(or $(ARCHITECTURE),x86_64 arm64)" \
+	  $(if $(filter yes,$(PUBLIC)),--public) $(if $(filter yes,$(CONFIRM)),--confirm)
+
 clean: ## Removes what was built and fetched
 	rm -rf target .cache .aft
 
