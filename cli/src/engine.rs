@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use aft_protocol::settings;
 use aft_store::StoreError;
 use aft_store::dynamodb::InvalidEndpoint;
-use aft_store::dynamodb::{Config, Credentials, DynamoDb, Endpoint, ReadConsistency};
+use aft_store::dynamodb::{CaBundle, Config, Credentials, DynamoDb, Endpoint, InvalidBundle, ReadConsistency};
 
 use crate::config::HostConfig;
 use crate::embedded::{Embedded, EmbeddedError, Storage};
@@ -50,6 +50,9 @@ pub enum EngineError {
     /// The embedded engine listens where the store cannot reach it.
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
+    /// The function's environment names certificates that are none.
+    #[error("{}: {}", settings::CA_BUNDLE.name, .0)]
+    CaBundle(#[from] InvalidBundle),
     /// The tables could not be made.
     #[error("cannot make the tables at {endpoint}: {source}")]
     Tables {
@@ -141,11 +144,15 @@ impl HostConfig {
 
 async fn make(config: &HostConfig, tables: &Tables, endpoint: &Endpoint) -> Result<(), EngineError> {
     let variable = |name: &str| config.inherited.get(name).cloned();
+    // As the layer's processes will be told.
+    let ca_bundle =
+        config.environment.get(settings::CA_BUNDLE.name).map(|path| CaBundle::read(path.as_ref())).transpose()?;
     let store = DynamoDb::new(&Config {
         data_table: tables.data.clone(),
         transaction_table: tables.transactions.clone(),
         region: config.region.clone(),
         endpoint: Some(endpoint.clone()),
+        ca_bundle,
         credentials: Credentials::Keys {
             access_key_id: variable("AWS_ACCESS_KEY_ID").unwrap_or_default(),
             secret_access_key: variable("AWS_SECRET_ACCESS_KEY").unwrap_or_default(),

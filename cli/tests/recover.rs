@@ -42,6 +42,7 @@ impl Data {
             transaction_table: "aft-local-transactions".to_owned(),
             region: "us-east-1".to_owned(),
             endpoint: Some(engine.endpoint().parse().unwrap()),
+            ca_bundle: None,
             credentials: Credentials::Keys { access_key_id: keys(), secret_access_key: keys(), session_token: None },
             reads: ReadConsistency::Strong,
         });

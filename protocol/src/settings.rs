@@ -85,6 +85,8 @@ settings! {
         "What concurrent transactions may do to each other. `serializable`: as if they ran one after the other; conflicts are retried.";
     MAX_CONFLICTS "AFT_MAX_CONFLICTS", "100", "0 to 10000",
         "How many attempts that met another transaction are followed by another, within the deadline. They do not count for `AFT_MAX_ATTEMPTS`; 0: none is.";
+    CA_BUNDLE "AFT_CA_BUNDLE", "", "the absolute path of a PEM file",
+        "The certificates of the authorities that may sign the DynamoDB endpoint's certificate, instead of those that are built in (Mozilla's).";
 }
 
 /// Set by the shim for the handler: the local endpoint's base URL.

@@ -40,6 +40,7 @@ pub mod sqs;
 pub mod store;
 pub mod store_proxy;
 pub mod streams;
+pub mod tls;
 pub mod tools;
 pub mod wire;
 pub mod witness;

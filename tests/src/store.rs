@@ -23,6 +23,7 @@ pub fn config(endpoint: &str, data_table: &str, transaction_table: &str) -> Conf
         transaction_table: transaction_table.to_owned(),
         region: "us-east-1".to_owned(),
         endpoint: Some(endpoint.parse().expect("an engine has an endpoint")),
+        ca_bundle: None,
         credentials: Credentials::Keys {
             access_key_id: "local".to_owned(),
             secret_access_key: "local".to_owned(),

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use aft_cli::embedded::{Embedded, Storage};
-use aft_tests::emulator::send;
-use aft_tests::layer;
+use aft_tests::emulator::{layer_binary, send};
+use aft_tests::tls::Tls;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -65,9 +65,14 @@ impl Server {
     }
 }
 
+/// As [`refused_as`], because of the tables.
+async fn refused(name: &str, settings: &[(&str, &str)]) -> String {
+    refused_as("Aft.StoreUnusable", name, settings).await
+}
+
 /// Starts the extension with these settings, and returns the one line that it tells Lambda, after checking that it says
 /// nothing else.
-async fn refused(name: &str, settings: &[(&str, &str)]) -> String {
+async fn refused_as(kind: &str, name: &str, settings: &[(&str, &str)]) -> String {
     let lambda = Server::start(|_| (200, "{}".to_owned())).await;
     let directory = std::env::temp_dir().join(format!("aft-init-{}-{name}", std::process::id()));
     let mut command = Command::new(layer::binaries().extension);
@@ -83,17 +88,18 @@ async fn refused(name: &str, settings: &[(&str, &str)]) -> String {
     ]);
     command.envs(settings.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    std::fs::remove_dir_all(directory).unwrap();
+    // Not made if the configuration is at fault.
+    let _ = std::fs::remove_dir_all(directory);
     assert!(!ended.status.success(), "{name}");
 
     let calls = lambda.asked.lock().unwrap().clone();
     let paths: Vec<_> = calls.iter().map(|(path, _)| path.rsplit('/').next().unwrap()).collect();
     assert_eq!(paths, ["register", "error"], "{name}: it never asks for an event");
     assert!(calls[1].0.ends_with("/extension/init/error"));
-    assert_eq!(calls[1].1["errorType"], "Aft.StoreUnusable", "{name}");
+    assert_eq!(calls[1].1["errorType"], kind, "{name}");
     let message = calls[1].1["errorMessage"].as_str().unwrap().to_owned();
     let log = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(log.trim(), format!("ERROR aft_extension: Aft.StoreUnusable: {message}"), "{name}");
+    assert_eq!(log.trim(), format!("ERROR aft_extension: {kind}: {message}"), "{name}");
     assert_eq!((message.lines().count(), ended.stdout.len()), (1, 0), "{name}: {message}");
     assert!(!message.contains("s3cret"), "{message}");
     message
@@ -227,4 +233,35 @@ async fn a_wrong_key_schema_is_told_at_init_in_one_line() {
         assert_eq!(line.matches("does the table").count(), 1, "the other table is well: {line}");
     }
     engine.stop().await.unwrap();
+}
+
+/// An endpoint whose certificate nobody public has signed, and authorities that have not signed it.
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_told_at_init_in_one_line() {
+    let engine = Embedded::start(Storage::Memory).await.unwrap();
+    let (tls, others) = (Tls::before(&engine.endpoint()).await, Tls::before(&engine.endpoint()).await);
+    let (endpoint, bundle) = (tls.endpoint(), others.bundle().to_string_lossy().into_owned());
+    let endpoint = ("AFT_DYNAMODB_ENDPOINT", endpoint.as_str());
+    for (name, settings) in [("bundled-roots", vec![endpoint]), ("others", vec![endpoint, ("AFT_CA_BUNDLE", &bundle)])]
+    {
+        let line = refused(name, &settings).await;
+        says(
+            name,
+            &line,
+            &[endpoint.1, "certificate is not trusted", "AFT_CA_BUNDLE must name", "invalid peer certificate"],
+        );
+    }
+    assert_eq!(tls.handshakes(), (0, 0), "nothing was sent");
+    engine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_none_is_told_at_init_in_one_line() {
+    let key = std::env::temp_dir().join(format!("aft-init-{}-key.pem", std::process::id()));
+    std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
+    for (path, why) in [("/nowhere/ca.pem", "cannot be read"), (&key.to_string_lossy(), "no certificate in the file")] {
+        let line = refused_as("Aft.Configuration", "bundle", &[("AFT_CA_BUNDLE", path)]).await;
+        says(path, &line, &["AFT_CA_BUNDLE is", path, why]);
+    }
+    std::fs::remove_file(key).unwrap();
 }

@@ -1,10 +1,11 @@
 //! The command line of `aft recover`, and which tables it means.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{self, PathBuf};
 
 use aft_protocol::id::TransactionId;
 use aft_protocol::settings::Faults;
-use aft_store::dynamodb::{Config, Endpoint, InvalidEndpoint, ReadConsistency};
+use aft_store::dynamodb::{CaBundle, Config, Endpoint, InvalidBundle, InvalidEndpoint, ReadConsistency};
 use clap::{ArgGroup, Args};
 
 use crate::config::{Account, account, local_account};
@@ -19,6 +20,12 @@ pub enum PlaceError {
     /// An address that is none.
     #[error("--dynamodb-endpoint: {0}")]
     Endpoint(#[from] InvalidEndpoint),
+    /// Certificates that are none.
+    #[error("--ca-bundle: {0}")]
+    CaBundle(#[from] InvalidBundle),
+    /// A relative path, and no directory that it could start from.
+    #[error("--ca-bundle: {0}")]
+    NoDirectory(io::Error),
     /// The environment does not say who asks.
     #[error("{0}")]
     Account(#[from] Faults),
@@ -43,6 +50,9 @@ pub struct RecoverArguments {
     /// AWS, with region and credentials from the environment (AWS_REGION, AWS_ACCESS_KEY_ID, …).
     #[arg(long)]
     pub aws: bool,
+    /// Who may sign the endpoint's certificate, instead of the authorities that are built in: as AFT_CA_BUNDLE for the layer.
+    #[arg(long, value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
     /// The table of keys [default, but not with --aws: aft-local].
     #[arg(long, value_name = "TABLE", required_if_eq("aws", "true"))]
     pub data_table: Option<String>,
@@ -100,10 +110,16 @@ impl RecoverArguments {
             transaction_table: tables.transactions,
             region,
             endpoint,
+            ca_bundle: self.ca_bundle()?,
             credentials,
             // A head that looks behind and is not costs a move that is refused; a dry run must not say what is not so.
             reads: if self.dry_run { ReadConsistency::Strong } else { ReadConsistency::Eventual },
         })
+    }
+
+    fn ca_bundle(&self) -> Result<Option<CaBundle>, PlaceError> {
+        let path = self.ca_bundle.as_ref().map(path::absolute).transpose().map_err(PlaceError::NoDirectory)?;
+        Ok(path.as_deref().map(CaBundle::read).transpose()?)
     }
 }
 

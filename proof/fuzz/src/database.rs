@@ -57,6 +57,7 @@ fn over(slot: Slot) -> DynamoDb {
         transaction_table: "transactions".to_owned(),
         region: "eu-central-1".to_owned(),
         endpoint: None,
+        ca_bundle: None,
         credentials: Credentials::Keys {
             access_key_id: "id".to_owned(),
             secret_access_key: "secret".to_owned(),

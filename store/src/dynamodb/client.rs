@@ -21,6 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use tokio::time::Instant;
 
+use super::ca_bundle::CaBundle;
 use super::connections::Connections;
 use super::credentials::Credentials;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub region: String,
     /// `AFT_DYNAMODB_ENDPOINT`; the region's own if `None`.
     pub endpoint: Option<Endpoint>,
+    /// `AFT_CA_BUNDLE`: who is trusted to sign the endpoint's certificate; the bundled roots if `None`.
+    pub ca_bundle: Option<CaBundle>,
     /// Who asks.
     pub credentials: Credentials,
     /// `AFT_READ`, for heads. Commit records are always read consistently.
@@ -207,28 +210,48 @@ pub(super) fn client(config: &Config, limits: &TimeLimits, connections: &Connect
     Client::from_conf(sdk.build())
 }
 
-pub(super) fn is_plain(config: &Config) -> bool {
-    config.endpoint.as_ref().is_some_and(Endpoint::is_plain)
+/// How connections are secured.
+pub(super) enum Security {
+    /// Over plain HTTP, not at all.
+    Plain,
+    /// By TLS, with a certificate that the bundled roots vouch for.
+    BundledRoots,
+    /// By TLS, with a certificate that others vouch for.
+    Bundle(CaBundle),
+}
+
+impl Security {
+    pub(super) fn of(config: &Config) -> Self {
+        match (&config.endpoint, &config.ca_bundle) {
+            (Some(endpoint), _) if endpoint.is_plain() => Self::Plain,
+            (_, None) => Self::BundledRoots,
+            (_, Some(bundle)) => Self::Bundle(bundle.clone()),
+        }
+    }
 }
 
 /// A connector without connections.
 pub(super) fn connector(
-    plain: bool,
+    security: &Security,
     settings: &HttpConnectorSettings,
     components: &RuntimeComponents,
 ) -> SharedHttpConnector {
     let mut builder: ConnectorBuilder =
         Connector::builder().connector_settings(settings.clone()).pool_idle_timeout(IDLE_LIMIT);
     builder.set_sleep_impl(components.sleep_impl());
-    SharedHttpConnector::new(if plain { builder.build_http() } else { build_https(builder) })
+    SharedHttpConnector::new(match security {
+        Security::Plain => builder.build_http(),
+        Security::BundledRoots => build_https(builder, bundled_roots()),
+        Security::Bundle(bundle) => build_https(builder, TrustStore::empty().with_pem_certificate(bundle.pem())),
+    })
 }
 
 #[allow(
     clippy::expect_used,
-    reason = "building fails only for certificates that cannot be read, and these are our own"
+    reason = "building fails only for certificates that cannot be read, and these were read before or are our own"
 )]
-fn build_https(builder: ConnectorBuilder) -> Connector {
-    let context = TlsContext::builder().with_trust_store(bundled_roots()).build().expect("bundled roots can be read");
+fn build_https(builder: ConnectorBuilder, roots: TrustStore) -> Connector {
+    let context = TlsContext::builder().with_trust_store(roots).build().expect("these roots can be read");
     builder.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).tls_context(context).build()
 }
 
@@ -270,6 +293,6 @@ mod tests {
 
     #[test]
     fn every_bundled_root_can_be_read() {
-        drop(super::build_https(aws_smithy_http_client::Connector::builder()));
+        drop(super::build_https(aws_smithy_http_client::Connector::builder(), super::bundled_roots()));
     }
 }

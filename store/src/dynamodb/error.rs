@@ -42,6 +42,11 @@ pub(super) enum Cause {
     )]
     NotConnected,
     #[error(
+        "the endpoint's certificate is not trusted; the endpoint must be right, and if no public authority has signed its \
+         certificate, AFT_CA_BUNDLE must name the one that has"
+    )]
+    NotTrusted,
+    #[error(
         "throttled; if it stays so, the table, one of its partitions or the account needs more capacity, or the keys must be \
          spread"
     )]
@@ -85,9 +90,13 @@ impl Cause {
                 ErrorKind::Unavailable
             }
             Self::TimedOut | Self::CutOff | Self::StoreFault | Self::Unreadable => ErrorKind::Unknown,
-            Self::NoTable | Self::NotPermitted | Self::Credentials | Self::Expired | Self::Invalid | Self::NotBuilt => {
-                ErrorKind::Rejected
-            }
+            Self::NotTrusted
+            | Self::NoTable
+            | Self::NotPermitted
+            | Self::Credentials
+            | Self::Expired
+            | Self::Invalid
+            | Self::NotBuilt => ErrorKind::Rejected,
         }
     }
 
@@ -96,6 +105,7 @@ impl Cause {
             Self::TimedOut | Self::CutOff | Self::Renewed => Pace::AtOnce,
             Self::Busy => Pace::Later,
             Self::NotConnected
+            | Self::NotTrusted
             | Self::Contended
             | Self::StoreFault
             | Self::Unreadable
@@ -117,6 +127,7 @@ impl Cause {
             _ if without_credentials(error) => Self::NoCredentials,
             SdkError::ConstructionFailure(_) => Self::NotBuilt,
             SdkError::DispatchFailure(failure) if failure.is_user() => Self::NotBuilt,
+            SdkError::DispatchFailure(_) if not_trusted(error) => Self::NotTrusted,
             SdkError::DispatchFailure(_) if never_connected(error) => Self::NotConnected,
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::TimedOut,
             SdkError::DispatchFailure(_) => Self::CutOff,
@@ -228,6 +239,19 @@ fn never_connected(error: &(dyn Error + 'static)) -> bool {
         cause.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect())
             || cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
     })
+}
+
+/// Whether the handshake ended at the endpoint's certificate: the TLS client's error lies in one or two of [`io::Error`],
+/// which do not name what they hold as their source.
+fn not_trusted(error: &(dyn Error + 'static)) -> bool {
+    let held = |error: &(dyn Error + 'static)| -> Option<bool> {
+        let mut error = error.downcast_ref::<io::Error>()?.get_ref()?;
+        while let Some(inner) = error.downcast_ref::<io::Error>() {
+            error = inner.get_ref()?;
+        }
+        Some(matches!(error.downcast_ref()?, rustls::Error::InvalidCertificate(_)))
+    };
+    causes(error).any(|cause| held(cause) == Some(true))
 }
 
 /// Whether the provider of the credentials failed, which comes before anything is sent.

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`client`] | how to reach DynamoDB: configuration, time limits, TLS; nothing heavy before the first request |
+//! | `ca_bundle` | whose certificates are trusted, if not those of the bundled roots |
 //! | `connections` | connections, which are left behind where they may be dead |
 //! | `credentials` | who asks: keys, or where they are to be had |
 //! | `error` | what a failed request means, for whom, and what to do about it |
@@ -23,6 +24,7 @@
 #[cfg(feature = "testing")]
 pub(crate) mod at_hand;
 mod attribute;
+mod ca_bundle;
 mod claim_item;
 pub mod client;
 mod connections;
@@ -63,6 +65,7 @@ use request::Written;
 use step::Step;
 use tables::{Role, Table};
 
+pub use ca_bundle::{CaBundle, InvalidBundle};
 pub use credentials::Credentials;
 
 pub use client::{Config, Endpoint, InvalidEndpoint, ReadConsistency, TimeLimits};
@@ -92,8 +95,8 @@ impl DynamoDb {
     /// The same with other time limits, for engines on busy machines.
     #[must_use]
     pub fn with_time_limits(config: &Config, limits: &TimeLimits) -> Self {
-        let plain = client::is_plain(config);
-        Self::over(config, limits, move |settings, components| client::connector(plain, settings, components))
+        let security = client::Security::of(config);
+        Self::over(config, limits, move |settings, components| client::connector(&security, settings, components))
     }
 
     /// The same over another HTTP client, for fault injection and simulation.

@@ -2,7 +2,7 @@
 
 use aft_protocol::settings::{self, Reader};
 
-use super::{Config, Credentials, Endpoint, ReadConsistency};
+use super::{CaBundle, Config, Credentials, Endpoint, ReadConsistency};
 
 /// Where a variable of the platform comes from.
 const LAMBDA_SETS: &str = "Lambda sets it; elsewhere, set it yourself";
@@ -25,7 +25,17 @@ impl Config {
             Some(_) => reader.parsed(&settings::DYNAMODB_ENDPOINT, |text| text.parse::<Endpoint>().ok().map(Some)),
         };
         let region = reader.required_variable("AWS_REGION", LAMBDA_SETS);
-        Self { data_table, transaction_table, region, endpoint, credentials: Credentials::read(reader), reads }
+        let (ca_bundle, credentials) = (CaBundle::of(reader), Credentials::read(reader));
+        Self { data_table, transaction_table, region, endpoint, ca_bundle, credentials, reads }
+    }
+}
+
+impl CaBundle {
+    /// The file that the setting names, if it names one. Faults are noted.
+    pub fn of(reader: &mut Reader) -> Option<Self> {
+        let path = reader.text(&settings::CA_BUNDLE)?.to_owned();
+        let fault = |error| format!("{} is {path:?}: {error}", settings::CA_BUNDLE.name);
+        Self::read(path.as_ref()).map_err(|error| reader.fault(fault(error))).ok()
     }
 }
 

@@ -32,6 +32,7 @@ fn config(endpoint: &str) -> Config {
         transaction_table: "orders-transactions".to_owned(),
         region: "eu-central-1".to_owned(),
         endpoint: Some(endpoint.parse().unwrap()),
+        ca_bundle: None,
         credentials: Credentials::Keys {
             access_key_id: "id".to_owned(),
             secret_access_key: "secret".to_owned(),

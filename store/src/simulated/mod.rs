@@ -117,6 +117,7 @@ impl Engine {
             transaction_table: TRANSACTION_TABLE.to_owned(),
             region: "eu-central-1".to_owned(),
             endpoint: None,
+            ca_bundle: None,
             credentials: Credentials::Keys {
                 access_key_id: "simulated".to_owned(),
                 secret_access_key: "simulated".to_owned(),

@@ -67,7 +67,8 @@ async fn endpoint(clock: &WallClock, failing: usize) -> (Credentials, Arc<Atomic
 fn store_at(clock: &WallClock, config: Config) -> DynamoDb {
     let store = DynamoDb::new(&config);
     let clock = clock.clone();
-    let connections = Connections::new(|settings, components| client::connector(true, settings, components));
+    let connections =
+        Connections::new(|settings, components| client::connector(&client::Security::Plain, settings, components));
     let make = move |connections: &Connections| {
         let made = client::client(&config, &super::super::TimeLimits::default(), connections);
         Client::from_conf(made.config().to_builder().time_source(clock.clone()).build())
