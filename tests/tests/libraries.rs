@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::{fs, os};
 
 use aft_cli::{Engine, Host, HostConfig, Invocation, Layer, LayerBinaries, LogSink, Program, Tables};
+use aft_protocol::limits;
 use aft_tests::tools::{repository, tool};
 use serde_json::{Value, json};
 
@@ -158,4 +159,81 @@ async fn both_languages_and_their_fakes_are_as_the_real_thing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_languages_and_their_fakes_are_as_the_real_thing_in_serializable_isolation() {
     all_agree("serializable").await;
+}
+
+#[test]
+fn the_python_librarys_own_tests_pass() {
+    output(
+        python().args(["-W", "error", "-m", "unittest", "discover", "-s"]).arg(repository().join("layer/python/tests")),
+    );
+}
+
+#[test]
+fn the_node_librarys_own_tests_pass() {
+    let tests = ["endpoint.test.mjs", "fake.test.mjs"].map(|name| repository().join("layer/nodejs/tests").join(name));
+    output(Command::new("node").arg("--test").args(tests));
+}
+
+/// As somebody installs it beside a function, for types and for unit tests.
+#[test]
+fn the_node_library_is_installed_by_npm_and_its_types_hold() {
+    let directory = Directory::new("typed");
+    for file in ["handler.ts", "handler.cts", "package.json", "tsconfig.json"] {
+        fs::copy(repository().join("tests/functions/typed").join(file), directory.0.join(file)).expect("a copy");
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--offline", "--no-audit", "--no-fund", "--loglevel=error"]);
+    output(npm.arg(repository().join("layer/nodejs/aft")).current_dir(&directory.0));
+    output(Command::new("node").arg(tool("typescript").join("bin/tsc")).arg("-p").arg(&directory.0));
+    let script = "import aft, { get } from 'aft'; import { process } from 'aft/sqs'; import { Fake } from 'aft/testing'; \
+                  console.log([aft.get === get, typeof process, typeof Fake].join())";
+    let mut node = Command::new("node");
+    node.args(["--input-type=module", "--eval", script]).current_dir(&directory.0);
+    assert_eq!(output(&mut node).stdout, b"true,function,function\n");
+}
+
+/// The libraries refuse too large bodies by themselves, and the fakes whatever else is too large.
+#[test]
+fn the_libraries_limits_are_the_protocols() {
+    let limits = [
+        ("VALUE_BYTES", limits::VALUE_BYTES),
+        ("RESPONSE_BYTES", limits::TRANSACTION_RESPONSE_BYTES),
+        ("BATCH_BODY_BYTES", limits::BATCH_BODY_BYTES),
+        ("BATCH_KEYS", limits::BATCH_KEYS),
+        ("CONTENT_TYPE_BYTES", limits::CONTENT_TYPE_BYTES),
+        ("KEY_BYTES", limits::KEY_BYTES),
+        ("TRANSACTION_KEY_BYTES", limits::TRANSACTION_KEY_BYTES),
+        ("SCOPE_BYTES", limits::SCOPE_BYTES),
+        ("OPEN_TRANSACTIONS", limits::OPEN_TRANSACTIONS),
+        ("FUNCTION_RESPONSE_BYTES", limits::RESPONSE_BYTES),
+        ("TRANSACTION_BYTES", limits::TRANSACTION_BYTES),
+        ("TRANSACTION_KEYS", limits::TRANSACTION_KEYS),
+        ("SANDBOX_BYTES", limits::SANDBOX_BYTES),
+        ("GUARDED_KEYS", limits::GUARDED_KEYS),
+        ("GUARDED_BYTES", limits::GUARDED_BYTES),
+    ];
+    let expected = BTreeMap::from(limits.map(|(name, value)| (name.to_owned(), value)));
+    assert_eq!(constants(&["python/aft/_values.py", "python/aft/_attempt.py", "python/aft/testing.py"]), expected);
+    assert_eq!(
+        constants(&["nodejs/aft/lib/values.js", "nodejs/aft/lib/attempt.js", "nodejs/aft/testing.js"]),
+        expected
+    );
+}
+
+/// The limits that these files of the libraries define: `NAME = 1_024`, with or without `const` and a semicolon.
+fn constants(files: &[&str]) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(repository().join("layer").join(file)).expect("a file of the library");
+        let definitions = text.lines().filter_map(|line| line.trim_start_matches("const ").split_once(" = "));
+        for (name, value) in definitions {
+            let value = value.trim_end_matches(';').replace('_', "").parse();
+            if let Ok(value) = value
+                && name != "REMAINING_MS"
+            {
+                assert!(found.insert(name.to_owned(), value).is_none(), "{name} is defined twice");
+            }
+        }
+    }
+    found
 }

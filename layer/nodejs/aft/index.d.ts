@@ -6,16 +6,16 @@ export type Value = unknown;
 
 export interface ReadOptions {
   /** What the sandbox has read before will do, if it is no older than so many seconds. */
-  maxAge?: number;
+  maxAge?: number | undefined;
 }
 
 export interface PutOptions {
   /** Then the value is text or bytes, and stored as it is. */
-  contentType?: string;
+  contentType?: string | undefined;
   /** The key must be at this version: what getItem saw. Otherwise PreconditionFailed. The commit checks it once more. */
-  ifVersion?: string;
+  ifVersion?: string | undefined;
   /** The key must not exist. */
-  ifAbsent?: boolean;
+  ifAbsent?: boolean | undefined;
 }
 
 export interface Item<T = any> {
@@ -48,16 +48,16 @@ export interface TransactionOptions {
   /** Text, bytes or anything that is JSON: the same key with another one is refused with payload-mismatch. */
   payload?: unknown;
   /** What keys are unique within; the function's name if it is not given. */
-  scope?: string;
+  scope?: string | undefined;
   /** What AFT_ISOLATION says if it is not given. */
-  isolation?: Isolation;
+  isolation?: Isolation | undefined;
 }
 
 /** What a transaction can do with keys. */
 export interface Keys {
   /** The value of a key as this transaction sees it: bytes as a Buffer, JSON as what it says; otherwise the default. */
   get<T = any>(key: string, options: ReadOptions & { default: T }): Promise<T>;
-  get<T = any>(key: string, options?: ReadOptions & { default?: T }): Promise<T | undefined>;
+  get<T = any>(key: string, options?: ReadOptions & { default?: T | undefined }): Promise<T | undefined>;
   /** The value of a key with its version and content type. */
   getItem<T = any>(key: string, options?: ReadOptions): Promise<Item<T> | undefined>;
   /** The values of those keys that exist; any number of keys, a hundred in a round trip. */
@@ -67,10 +67,10 @@ export interface Keys {
   /** Buffers many values and deletions. Any number, a hundred in a request, each of which is buffered whole or not at all. */
   putMany(
     values: ReadonlyMap<string, Value> | { readonly [key: string]: Value },
-    options?: { delete?: Iterable<string> },
+    options?: { delete?: Iterable<string> | undefined },
   ): Promise<void>;
   /** Buffers a deletion; deleting what does not exist is fine, unless there is an ifVersion. */
-  delete(key: string, options?: { ifVersion?: string }): Promise<void>;
+  delete(key: string, options?: { ifVersion?: string | undefined }): Promise<void>;
   /** Where the transaction stands. */
   current(): Promise<Current>;
 }

@@ -7,7 +7,7 @@ export declare class Fake {
   /** Begins with committed values. `isolation` is what AFT_ISOLATION says. */
   constructor(
     data?: ReadonlyMap<string, Value> | { readonly [key: string]: Value },
-    options?: { isolation?: Isolation; functionName?: string },
+    options?: { isolation?: Isolation | undefined; functionName?: string | undefined },
   );
 
   /**
@@ -20,13 +20,13 @@ export declare class Fake {
   invoke<E, R>(
     handler: (event: E, context: any) => Promise<R> | R,
     event: E,
-    options?: { context?: unknown; requestId?: string },
+    options?: { context?: unknown; requestId?: string | undefined },
   ): Promise<R>;
 
   /** Commits what somebody else writes, at once: also from within a handler, to see what it makes of a conflict. */
   commit(
     values?: ReadonlyMap<string, Value> | { readonly [key: string]: Value },
-    options?: { delete?: Iterable<string> },
+    options?: { delete?: Iterable<string> | undefined },
   ): void;
 
   /** The committed values. */

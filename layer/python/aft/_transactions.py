@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from typing import Any, Callable, Dict, Iterable, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 from urllib.parse import quote
 
 from aft._endpoint import Answer, Request, ask
@@ -106,7 +106,7 @@ class Keys:
 
     def put_many(self, values: Mapping[str, Any], *, delete: Iterable[str] = ()) -> None:
         """Buffers many values and deletions. Any number, a hundred in a request, each of which is buffered whole or not at all."""
-        writes = []
+        writes: List[Dict[str, Any]] = []
         for key, value in values.items():
             encoded = encode(value)
             content = text_or_base64("value", encoded.body)
@@ -227,7 +227,7 @@ def _checked(key: str) -> str:
     return key
 
 
-def _batches(all: Iterable[Any]) -> Iterable[list]:
+def _batches(all: Iterable[Any]) -> List[List[Any]]:
     rest = list(all)
     return [rest[at : at + BATCH_KEYS] for at in range(0, len(rest), BATCH_KEYS)]
 
