@@ -14,6 +14,7 @@ raises Error, and a handler lets it propagate: the layer runs the handler again 
 `aft.sqs` is for batches of messages, `aft.testing` for unit tests without Lambda. Standard library only.
 """
 
+from aft import sqs
 from aft._errors import Conflict, Error, PreconditionFailed
 from aft._transactions import Current, Item, Transaction, abort, own, transaction
 
@@ -40,5 +41,6 @@ __all__ = [
     "get_many",
     "put",
     "put_many",
+    "sqs",
     "transaction",
 ]

@@ -1,19 +1,19 @@
 """Requests to AFT's extension, over one kept-alive connection a thread; or to what stands in for it in unit tests.
 
-Without a connection's answer nothing is known, except that a connection may have ended while nobody used it. So a request is
-sent again, once and on a new connection, only if it went out on a used one and may arrive twice. Those that may not (conditions,
-begin, commit, abort) rely on what is checked before every request: that the other side has not hung up.
+Without an answer nothing is known, except that a connection may have ended while nobody used it. So a request is sent again, once
+and on a new connection, only if it went out on a used one and may arrive twice. Those that may not (conditions, begin, commit,
+abort) rely on what is checked before every request: that the other side has not hung up.
+
+The connection is a socket and not http.client, which is half of what a function on Lambda would have to import for this library.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import socket
 import threading
-from typing import Callable, Mapping, NamedTuple, Optional
-from urllib.parse import urlsplit
+from typing import Callable, Dict, Mapping, NamedTuple, Optional
 
 from aft._errors import Error, error
 
@@ -52,36 +52,79 @@ def ask(request: Request) -> Answer:
     raise error(code, detail, answer.status)
 
 
+class _Connection:
+    """HTTP/1.1 as far as the extension speaks it: every body has a length."""
+
+    def __init__(self, netloc: str) -> None:
+        self.netloc = netloc
+        host, _, port = netloc.partition(":")
+        self.socket = socket.create_connection((host, int(port or 80)))
+        # Else a body would wait for the acknowledgement of its head.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.reader = self.socket.makefile("rb")
+        self.is_used = False
+
+    def is_quiet(self) -> bool:
+        """Between requests there is nothing to read: neither bytes nor the end."""
+        try:
+            self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def send(self, request: Request, token: str) -> None:
+        headers = {"Host": self.netloc, "X-Aft-Token": token, **request.headers}
+        body = request.body or b""
+        if body or request.method in ("PUT", "POST"):
+            headers["Content-Length"] = str(len(body))
+        lines = [f"{request.method} {request.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode("ascii") + body)
+
+    def receive(self) -> Answer:
+        version, _, status = self._line().partition(" ")
+        if not version.startswith("HTTP/1."):
+            raise ConnectionError(f"the answer is not HTTP/1.1: {version!r}")
+        headers: Dict[str, str] = {}
+        while line := self._line():
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        length = int(headers.get("content-length", 0))
+        body = self.reader.read(length)
+        if len(body) < length:
+            raise ConnectionResetError("the connection ended within the answer")
+        self.is_used = headers.get("connection", "").lower() != "close"
+        return Answer(int(status[:3]), body, headers.get("content-type"), headers.get("etag"))
+
+    def _line(self) -> str:
+        line = self.reader.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionResetError("the connection ended before the answer")
+        return line.decode("latin-1").rstrip()
+
+    def close(self) -> None:
+        self.reader.close()
+        self.socket.close()
+
+
 class _Line(threading.local):
     """A thread's connection."""
 
-    connection: Optional[http.client.HTTPConnection] = None
+    connection: Optional[_Connection] = None
 
-    def ready(self, netloc: str) -> http.client.HTTPConnection:
-        """A connection to send on; its `sock` is None if it is a new one."""
+    def ready(self, netloc: str) -> _Connection:
+        """One to send on: a used one, if it is still good."""
         connection = self.connection
-        if connection is None or f"{connection.host}:{connection.port}" != netloc:
+        if connection is None or connection.netloc != netloc or not connection.is_quiet():
             self.hang_up()
-            # http.client sets TCP_NODELAY, and asks no proxy.
-            self.connection = connection = http.client.HTTPConnection(netloc)
-        if connection.sock is not None and not _is_quiet(connection.sock):
-            connection.close()
+            self.connection = connection = _Connection(netloc)
         return connection
 
     def hang_up(self) -> None:
         if self.connection is not None:
             self.connection.close()
-
-
-def _is_quiet(used: socket.socket) -> bool:
-    """Between requests there is nothing to read: neither bytes nor the end."""
-    try:
-        used.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False
+            self.connection = None
 
 
 _line = _Line()
@@ -99,22 +142,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def _over_http(request: Request) -> Answer:
-    netloc = urlsplit(os.environ.get("AFT_ENDPOINT", "")).netloc
+    netloc = os.environ.get("AFT_ENDPOINT", "").removeprefix("http://")
     if not netloc:
         raise Error(
             "no-endpoint",
             "AFT_ENDPOINT is not set, so this function does not run behind AFT's shim: set AWS_LAMBDA_EXEC_WRAPPER to"
             " /opt/aft-runtime-shim. In a unit test, use aft.testing.Fake",
         )
-    headers = {"X-Aft-Token": _token(), **request.headers}
+    token = _token()
     while True:
-        connection = _line.ready(netloc)
-        is_used = connection.sock is not None
+        is_used = False
         try:
-            connection.request(request.method, request.path, request.body, headers)
-            response = connection.getresponse()
-            body = response.read()
-        except (OSError, http.client.HTTPException) as failure:
+            connection = _line.ready(netloc)
+            is_used = connection.is_used
+            connection.send(request, token)
+            answer = connection.receive()
+        except OSError as failure:
             _line.hang_up()
             if is_used and request.is_repeatable:
                 continue
@@ -127,7 +170,9 @@ def _over_http(request: Request) -> Answer:
             # Cut off in the middle: what is left of the answer would be the next one's.
             _line.hang_up()
             raise
-        return Answer(response.status, body, response.headers.get("Content-Type"), response.headers.get("ETag"))
+        if not connection.is_used:
+            _line.hang_up()
+        return answer
 
 
 def _token() -> str:

@@ -94,7 +94,7 @@ class EndpointTest(unittest.TestCase):
     def test_small_packets_are_not_held_back(self):
         self.serve([OK])
         aft.get("a")
-        used = _endpoint._line.connection.sock
+        used = _endpoint._line.connection.socket
         self.assertNotEqual(used.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 0)
 
     def test_every_thread_has_a_connection_of_its_own(self):
@@ -114,7 +114,7 @@ class EndpointTest(unittest.TestCase):
         server.idle.wait()
         server.hang_up.set()
         # The end has arrived when the second connection is being waited for.
-        _endpoint._line.connection.sock.recv(1, socket.MSG_PEEK)
+        _endpoint._line.connection.socket.recv(1, socket.MSG_PEEK)
         aft.put("a", 1, if_absent=True)
         self.assertEqual([headers.get("if-none-match") for _, headers, _ in server.requests], [None, "*"])
 
@@ -166,21 +166,33 @@ class EndpointTest(unittest.TestCase):
 
     def test_an_interrupted_answer_does_not_become_the_next_one(self):
         self.serve([OK], [OK.replace(b"\r\n1", b"\r\n2")])
-        with mock.patch("http.client.HTTPResponse.read", side_effect=KeyboardInterrupt):
+        with mock.patch.object(_endpoint._Connection, "receive", side_effect=KeyboardInterrupt):
             with self.assertRaises(KeyboardInterrupt):
                 aft.get("a")
         self.assertEqual(aft.get("b"), 2)
 
+    def test_an_answer_that_is_cut_off_or_no_http_is_no_answer(self):
+        for text in (OK[:-1], OK[:20], b"220 mail.example ESMTP\r\n\r\n", b"HTTP/1.1 200 OK"):
+            self.serve([text])
+            self.assert_code("connection-failed", lambda: aft.get("a"))
+
+    def test_a_connection_that_the_server_ends_is_not_used_again(self):
+        server = self.serve([OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), OK], [OK])
+        aft.get("a")
+        self.assertIsNone(_endpoint._line.connection)
+        self.assertEqual(aft.get("b"), 1)
+        self.assertEqual(len(server.requests), 2)
+
     def test_a_child_does_not_write_into_its_parents_connection(self):
         server = self.serve([OK, OK], [OK])
         aft.get("parent")
-        parents = _endpoint._line.connection.sock.fileno()
+        parents = _endpoint._line.connection.socket.fileno()
         child = os.fork()
         if child == 0:
             # Its own connection is only accepted when the parent's has ended; that there is one to be is all that is asked here.
             os._exit(0 if _endpoint._line.connection is None else 1)
         self.assertEqual(os.waitpid(child, 0)[1], 0)
-        self.assertEqual(_endpoint._line.connection.sock.fileno(), parents)
+        self.assertEqual(_endpoint._line.connection.socket.fileno(), parents)
         self.assertEqual(aft.get("parent again"), 1)
         self.assertEqual(len(server.requests), 2)
 
