@@ -31,12 +31,13 @@ test: tools check layer-for-tests ## Format, lints, docs, licences; then every t
 	rm -rf $(HISTORIES)
 	HISTORIES_OUT="$(HISTORIES)" HISTORIES_IN="$(HISTORIES)" cargo test --workspace
 
-check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sources), templates, mutants that still fit
+check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sources), notices, templates, mutants that still fit
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 	cargo fetch --locked
 	@$$(tests/tools.sh cargo-deny)/cargo-deny --offline --all-features check licenses bans sources
+	@layer/bill.py notices | diff - layer/THIRD-PARTY.txt || { echo "make notices brings layer/THIRD-PARTY.txt up to date" >&2; exit 1; }
 	@tests/sam/lint.sh
 	@python3 tests/mutants.py --fits
 	@python3 proof/simulation/mutants.py --fits
@@ -107,6 +108,13 @@ tools: need-cargo
 need-cargo:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.94.1 or newer (rustup.rs)" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "cc is missing: install a C compiler (SQLite and ring are built with it)" >&2; exit 1; }
+
+.PHONY: notices sbom
+notices: need-cargo ## layer/THIRD-PARTY.txt: the licences of what others wrote and the binaries contain
+	layer/bill.py notices >layer/THIRD-PARTY.txt
+
+sbom: need-cargo ## target/dist/*.cdx.json: what the binaries contain, as CycloneDX
+	layer/bill.py sbom target/dist
 
 # The regions that every account has.
 REGIONS ?= us-east-1 us-east-2 us-west-1 us-west-2 ca-central-1 sa-east-1 eu-west-1 eu-west-2 eu-west-3 eu-central-1 eu-north-1 \
