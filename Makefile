@@ -113,8 +113,12 @@ need-cargo:
 notices: need-cargo ## layer/THIRD-PARTY.txt: the licences of what others wrote and the binaries contain
 	layer/bill.py notices >layer/THIRD-PARTY.txt
 
-sbom: need-cargo ## target/dist/*.cdx.json: what the binaries contain, as CycloneDX
-	layer/bill.py sbom target/dist
+sbom: need-cargo ## target/sbom: what the binaries contain, as CycloneDX
+	layer/bill.py sbom target/sbom
+
+.PHONY: dist
+dist: layer fault-manager ## target/dist: all that a release consists of, with checksums
+	layer/dist.sh $(ARCHITECTURES)
 
 # The regions that every account has.
 REGIONS ?= us-east-1 us-east-2 us-west-1 us-west-2 ca-central-1 sa-east-1 eu-west-1 eu-west-2 eu-west-3 eu-central-1 eu-north-1 \
@@ -128,8 +132,7 @@ publish-layer: ## Says how target/layer would be published; CONFIRM=yes does it:
 clean: ## Removes what was built and fetched
 	rm -rf target .cache .aft
 
-# Called by `sam build` for the layer and the fault manager in template.yaml. SAM says nothing of the architecture: it is in
-# the environment (ARCHITECTURE=arm64 sam build), or else it is this machine's.
+# Called by `sam build` for the layer and the fault manager in template.yaml, by way of layer/sam/<architecture>/Makefile.
 .PHONY: build-AftLayer build-FaultManager
 build-AftLayer build-FaultManager: ARCHITECTURE := $(or $(ARCHITECTURE),$(MACHINE))
 build-AftLayer: need-cargo

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,7 +75,7 @@ def sbom(what):
     programs = [crate for crate in licences if crate[0] in PROGRAMS[what]]
     dependencies = [{"ref": whole["bom-ref"], "dependsOn": sorted(map(reference, programs))}]
     dependencies += [{"ref": reference(c), "dependsOn": sorted(map(reference, edges.get(c, ())))} for c in sorted(licences)]
-    return {
+    bill = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
@@ -82,6 +83,8 @@ def sbom(what):
         "components": [component(crate, licences[crate]) for crate in sorted(licences)],
         "dependencies": dependencies,
     }
+    # Made of what it says, so that another run says the same.
+    return bill | {"serialNumber": uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(bill)).urn}
 
 
 def packages():

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aft_protocol::settings;
@@ -24,7 +24,7 @@ fn block(section: &str) -> String {
 
 /// An application that is there, with the block of `docs/deploy.md` put in by hand, as its reader would: in a folder of its own,
 /// beside `aft`.
-fn application(folder: &str) -> std::path::PathBuf {
+fn application(folder: &str) -> PathBuf {
     let folder = repository().join("target/deploy").join(folder);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
@@ -117,23 +117,45 @@ fn machine(program: &Path) -> &'static str {
     }
 }
 
-/// `sam build` of an application with AFT nested in it, by `build-AftLayer` and `build-FaultManager`.
+/// `sam build` of an application with AFT nested in it, from the sources by `build-AftLayer` and `build-FaultManager`, and from
+/// what a release has built.
 #[test]
 fn sam_builds_what_the_template_deploys() {
     let here = if cfg!(target_arch = "x86_64") { "x86_64" } else { "arm64" };
-    let template = application("built");
-    let text = fs::read_to_string(&template).unwrap();
-    fs::write(&template, text.replace("{ Architecture: x86_64 }", &format!("{{ Architecture: {here} }}"))).unwrap();
-    let (built, said) = sam(&["build"], &template);
+    let from_sources = built(&application("built"), here);
+    for program in ["AftLayer/extensions/aft-extension", "AftLayer/aft-runtime-shim", "FaultManager/bootstrap"] {
+        assert_eq!(machine(&from_sources.join(program)), here, "{program}");
+    }
+    assert!(from_sources.join("AftLayer/bootstrap").exists());
+
+    let gathered = Command::new("layer/dist.sh").arg(here).current_dir(repository()).output().unwrap();
+    assert!(gathered.status.success(), "{}", String::from_utf8_lossy(&gathered.stderr));
+    let template = application("released");
+    let folder = template.parent().unwrap();
+    fs::remove_file(folder.join("aft")).unwrap();
+    let archive = repository().join("target/dist/aft-sam.tar.gz");
+    let unpacked = Command::new("tar").arg("-xzf").arg(archive).current_dir(folder).status().unwrap();
+    assert!(unpacked.success());
+    let from_release = built(&template, here);
+    let compared = Command::new("diff").arg("-r").args([&from_sources, &from_release]).output().unwrap();
+    // The sources of the example are elsewhere, as seen from there; all else is the same.
+    let differing = String::from_utf8(compared.stdout).unwrap();
+    let lines = differing.lines().filter(|line| line.starts_with(['<', '>', 'O', 'B']));
+    assert_eq!(lines.filter(|line| !line.contains("CodeUri: ")).collect::<Vec<_>>(), [""; 0], "{differing}");
+}
+
+/// What `sam build` makes of the nested template.
+fn built(template: &Path, architecture: &str) -> PathBuf {
+    let text = fs::read_to_string(template).unwrap();
+    let parameter = format!("{{ Architecture: {architecture} }}");
+    fs::write(template, text.replace("{ Architecture: x86_64 }", &parameter)).unwrap();
+    let (built, said) = sam(&["build"], template);
     assert!(built && !said.contains("WARNING"), "{said}");
     let nested = template.with_file_name(".aws-sam").join("build/Aft");
-    for program in ["AftLayer/extensions/aft-extension", "AftLayer/aft-runtime-shim", "FaultManager/bootstrap"] {
-        assert_eq!(machine(&nested.join(program)), here, "{program}");
-    }
-    assert!(nested.join("AftLayer/bootstrap").exists());
     // The example is not built: the template that is deployed leads to its sources.
     let deployed = fs::read_to_string(nested.join("template.yaml")).unwrap();
-    let example = deployed.lines().filter_map(|line| line.trim().strip_prefix("CodeUri: "));
-    let example = example.map(|path| nested.join(path)).find(|path| path.join("app.py").exists());
-    assert!(example.is_some(), "{deployed}");
+    let sources = deployed.lines().filter_map(|line| line.trim().strip_prefix("CodeUri: "));
+    let mut sources = sources.map(|path| nested.join(path));
+    assert!(sources.any(|path| path.join("app.py").exists()), "{deployed}");
+    nested
 }

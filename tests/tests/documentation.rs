@@ -171,13 +171,21 @@ fn sources() -> String {
 #[test]
 fn every_test_that_the_documents_name_exists() {
     let sources = sources();
-    for document in ["docs/failure-modes.md", "docs/iam.md", "docs/limits.md", "docs/platforms.md", "docs/tables.md"] {
+    for document in [
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/failure-modes.md",
+        "docs/iam.md",
+        "docs/limits.md",
+        "docs/platforms.md",
+        "docs/tables.md",
+    ] {
         let text = read(document);
         let quoted = text.split('`').skip(1).step_by(2);
         let tests: Vec<_> = quoted
             .filter(|name| name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
             .collect();
-        assert!(tests.len() >= 6, "{document} names only {tests:?}");
+        assert!(tests.len() >= 3, "{document} names only {tests:?}");
         for name in tests {
             assert!(sources.contains(&format!("fn {name}(")), "{document} names {name}, which does not exist");
         }

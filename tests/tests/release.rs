@@ -47,5 +47,29 @@ fn a_bill_names_what_is_in_the_binaries_and_nothing_else() {
             assert!(references.contains(&each.to_string()), "{each}");
         }
     }
-    assert_ne!(both[0], both[1]);
+    // By it GitHub tells that this is CycloneDX.
+    assert!(both[0]["serialNumber"].as_str().unwrap().starts_with("urn:uuid:"));
+    assert_ne!(both[0]["serialNumber"], both[1]["serialNumber"]);
+}
+
+#[test]
+fn a_release_has_the_workspaces_version_and_its_own_section_of_the_changelog() {
+    let folder = repository().join("target/release-notes");
+    fs::create_dir_all(folder.join("layer")).unwrap();
+    for file in ["layer/release-notes.sh", "Cargo.toml"] {
+        fs::copy(repository().join(file), folder.join(file)).unwrap();
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let notes = |tag: &str, changelog: &str| {
+        fs::write(folder.join("CHANGELOG.md"), changelog).unwrap();
+        let output = Command::new(folder.join("layer/release-notes.sh")).arg(tag).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    };
+    let changelog =
+        format!("# Changelog\n\n## Unreleased\n\n* c\n\n## {version} - 2027-01-31\n\n* b\n\n## 0.0.1\n\n* a\n");
+    assert_eq!(notes(&format!("v{version}"), &changelog).unwrap().trim(), "* b");
+    assert!(notes("v9.9.9", &changelog).unwrap_err().starts_with(&format!("v9.9.9 is not v{version}, ")));
+    let unreleased = notes(&format!("v{version}"), "## Unreleased\n\n* c\n").unwrap_err();
+    assert!(unreleased.starts_with("CHANGELOG.md has no section") && unreleased.lines().count() == 1, "{unreleased}");
 }
