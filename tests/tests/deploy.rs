@@ -85,7 +85,7 @@ fn every_output_that_the_document_uses_is_there() {
     let (outputs, document) = (names_of("Outputs"), read("docs/deploy.md"));
     let block = block("SAM: an application that you have");
     assert_eq!(block.matches("!GetAtt ").count(), block.matches("!GetAtt Aft.Outputs.").count());
-    for (prefix, at_least) in [("Aft.Outputs.", 5), ("output('", 5), ("local.aft[\"", 5), ("${cf:aft.", 5)] {
+    for (prefix, at_least) in [("!GetAtt Aft.Outputs.", 5), ("output('", 5), ("local.aft[\"", 5), ("${cf:aft.", 5)] {
         let named: Vec<_> = named_behind(&document, prefix).collect();
         assert!(named.len() >= at_least, "{prefix}: {named:?}");
         for name in named {
