@@ -6,6 +6,8 @@
 //! | [`contended`] | several sandboxes that change the same keys |
 //! | [`dynamodb_local`] | AWS's own DynamoDB for tests |
 //! | [`emulator`] | AWS's own Lambda emulator, with the layer in it |
+//! | [`examples`] | the apps of `examples/`, with AFT and without it |
+//! | [`faults`] | what goes wrong with an app that knows nothing of it |
 //! | [`growth`] | how large the tables get, for `docs/tables.md` |
 //! | [`histories`] | exported histories, and checkers of others that judge them |
 //! | [`layer`] | the layer as it is shipped, for both architectures |
@@ -30,6 +32,8 @@ pub mod clients;
 pub mod contended;
 pub mod dynamodb_local;
 pub mod emulator;
+pub mod examples;
+pub mod faults;
 pub mod growth;
 pub mod histories;
 pub mod layer;
