@@ -2,7 +2,7 @@
 # Fetches into .cache/ what the tests, the demo and the layer's build need and Cargo does not bring, each pinned by version and
 # SHA-256, unless said otherwise:
 #
-#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | typescript | node-client | java-client | go-client | z3 | porcupine | all
+#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | node-sdk | java-client | go-client | z3 | porcupine | all
 #
 #   dynamodb-local  AWS's own DynamoDB for Java 17 or newer: DynamoDBLocal.jar, DynamoDBLocal_lib/ (not ours to redistribute)
 #   rie             AWS's Runtime Interface Emulator, Linux only: aws-lambda-rie
@@ -10,6 +10,7 @@
 #   cargo-deny      the checker of licences, bans and sources: cargo-deny
 #   typescript      the compiler, which checks the Node.js library's types: bin/tsc
 #   node-client     Lambda's Node.js runtime client, Linux only: node_modules/aws-lambda-ric
+#   node-sdk        the AWS SDK for JavaScript, which Lambda's Node.js runtimes bring: node_modules/@aws-sdk
 #   java-client     Lambda's Java runtime client, Linux only: the jars, and the native part in jni/
 #   go-client       Lambda's Go runtime client: a module cache
 #   z3              a solver, which judges histories: z3
@@ -19,9 +20,9 @@
 # Standard output is the directory of each, nothing else. A directory counts as made once it holds the pin that it was made
 # from, written last: what was cut off, or made from an older pin, is made again; what is whole costs one comparison.
 #
-# What is missing on this machine is named in one line, and the exit code is 3. Of node-client, java-client, go-client,
-# porcupine, cross-rust and cross-qemu `all` only says so, unless nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1):
-# their tests are reported as ignored.
+# What is missing on this machine is named in one line, and the exit code is 3. Of node-client, node-sdk, java-client, go-client
+# and porcupine `all` only says so, unless nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1): their tests are reported as
+# ignored.
 # shellcheck disable=SC2034 # the pins are read by name
 set -euo pipefail
 
@@ -67,6 +68,8 @@ pin_sam=$(cat "$root/tests/sam/requirements.txt")
 
 # The lock file's hashes are npm's own. Version 4 builds its native part with cmake and node-gyp; its sources are in the package.
 pin_node_client=$(cat "$clients/node/package-lock.json")
+
+pin_node_sdk=$(cat "$root/tests/node-sdk/package-lock.json")
 
 # The jars that copy-dependencies of this Maven plugin brings for tests/clients/java/pom.xml.
 maven_dependency=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
@@ -213,6 +216,17 @@ make_node_client() {
   ) >"$partial/log" 2>&1 || { tail -n 30 "$partial/log" >&2 && fail "building $tool"; }
 }
 
+need_node_sdk() {
+  need node "$tool runs on it"
+  node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || missing "node is $(node --version): $tool needs version 20 or newer"
+}
+
+make_node_sdk() {
+  need npm "$tool is fetched with it"
+  cp "$root/tests/node-sdk"/package{,-lock}.json "$partial"
+  (cd "$partial" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >&2
+}
+
 need_java_client() {
   need_linux "Lambda's Java runtime client"
   need_java
@@ -272,7 +286,7 @@ fetch() {
   # What it takes to run, fetched or not.
   case $tool in
     dynamodb-local) need_java ;;
-    *-client | porcupine | cross-*) "need_$name" ;;
+    *-client | node-sdk | porcupine) "need_$name" ;;
   esac
   # An environment cannot be renamed, its scripts hold its path: the pin alone tells that it is whole.
   if is_environment; then partial=$directory; fi
@@ -295,8 +309,8 @@ fetch() {
 
 all() {
   local each code skipped=
-  for each in dynamodb-local rie python cargo-deny typescript z3; do fetch "$each"; done
-  for each in node-client java-client go-client porcupine; do
+  for each in dynamodb-local rie python cargo-deny z3; do fetch "$each"; done
+  for each in node-client node-sdk java-client go-client porcupine; do
     code=0
     "${BASH_SOURCE[0]}" "$each" || code=$?
     case $code in
@@ -316,7 +330,7 @@ all() {
 }
 
 case "${1:-}" in
-  dynamodb-local | rie | python | cargo-deny | typescript | node-client | java-client | go-client | z3 | porcupine) fetch "$1" ;;
+  dynamodb-local | rie | python | cargo-deny | node-client | node-sdk | java-client | go-client | z3 | porcupine) fetch "$1" ;;
   all) all ;;
-  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | typescript | node-client | java-client | go-client | z3 | porcupine | all" ;;
+  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | node-sdk | java-client | go-client | z3 | porcupine | all" ;;
 esac

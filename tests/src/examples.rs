@@ -3,12 +3,17 @@
 //!
 //! An app's settings are read from its own `template.yaml`: what is tested is what is deployed.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{fs, io};
 
 use aft_cli::Tables;
 use aft_cli::{Connected, Engine, Host, HostConfig, Invocation, InvokeResult, Layer, LayerBinaries, LogSink, Program};
+use aft_protocol::key::Key;
+use aft_store::Store;
+use aft_store::dynamodb::DynamoDb;
 use serde_json::{Value, json};
 
 use crate::dynamodb_local::DynamoDbLocal;
@@ -22,10 +27,10 @@ use crate::tools::{repository, tool};
 const PLAIN_TABLE: &str = "plain";
 
 /// A function of an example.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Function {
-    /// The example's folder.
-    pub example: &'static str,
+    /// Its folder, which holds its template, too; its version without AFT is in `before/`.
+    pub folder: &'static str,
     /// Its handler, with the file's name.
     pub handler: &'static str,
     /// What it is written in.
@@ -46,6 +51,7 @@ pub struct World {
     /// What goes wrong.
     pub faults: Faults,
     engine: Connected,
+    store: DynamoDb,
     log: Log,
 }
 
@@ -69,7 +75,9 @@ impl World {
     pub async fn start() -> Self {
         let mut config = HostConfig::new(Program::new("true")).expect("a working directory");
         let engine = Engine::Memory.connect(&mut config, &Tables::default()).await.expect("an engine in memory");
-        Self { faults: Faults::start().await, engine, log: Log::default() }
+        let Tables { data, transactions } = Tables::default();
+        let store = store::patient(&store::config(&engine.endpoint().to_string(), &data, &transactions));
+        Self { faults: Faults::start().await, engine, store, log: Log::default() }
     }
 
     /// A function with the layer and the settings of its template, in up to so many sandboxes.
@@ -77,11 +85,11 @@ impl World {
     /// # Panics
     /// If a binary of the layer or a tool is missing.
     pub async fn with_aft(&self, function: Function, sandboxes: u32) -> Host {
-        let mut config = self.config(function, &repository().join("examples").join(function.example), sandboxes);
+        let mut config = self.config(function, &repository().join(function.folder), sandboxes);
         let release = repository().join("target/release");
         let layer = Layer::aft(&LayerBinaries::side_by_side(&release));
         config.layer = Some(layer.unwrap_or_else(|error| panic!("{error}: make layer-binaries")));
-        config.environment.extend(settings(function.example));
+        config.environment.extend(settings(function));
         let engine = Engine::Endpoint { url: self.engine.endpoint().clone(), create_tables: false };
         engine.connect(&mut config, &Tables::default()).await.expect("nothing is asked of it");
         Host::start(config).await.expect("the host starts")
@@ -92,7 +100,7 @@ impl World {
     /// # Panics
     /// If a tool is missing.
     pub async fn before_aft(&self, function: Function, sandboxes: u32) -> Host {
-        let folder = repository().join("examples").join(function.example).join("before");
+        let folder = repository().join(function.folder).join("before");
         let mut config = self.config(function, &folder, sandboxes);
         config.environment.insert("TABLE".to_owned(), PLAIN_TABLE.to_owned());
         config.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), self.engine.endpoint().to_string());
@@ -107,6 +115,14 @@ impl World {
             self.ask("CreateTable", &table).await;
         }
         Host::start(config).await.expect("the host starts")
+    }
+
+    /// What is committed under a key.
+    ///
+    /// # Panics
+    /// If the engine does not answer.
+    pub async fn value(&self, key: &str) -> Option<Value> {
+        value(&self.store, key).await
     }
 
     /// All that the version without AFT has written, with plain values.
@@ -140,9 +156,8 @@ impl World {
 
 /// An app under AWS's own emulator, over AWS's own DynamoDB Local, with AWS's own runtime client.
 pub struct Emulated {
-    /// What goes wrong.
-    pub faults: Arc<Faults>,
     emulator: Emulator,
+    store: DynamoDb,
 }
 
 impl Emulated {
@@ -150,26 +165,26 @@ impl Emulated {
     ///
     /// # Panics
     /// If a binary of the layer or a tool is missing.
-    pub async fn start(function: Function, tables: &str, faults: Arc<Faults>) -> Self {
+    pub async fn start(function: Function, tables: &str, faults: &Faults) -> Self {
         let endpoint = DynamoDbLocal::shared().await.endpoint();
         let (data, transactions) = (format!("{tables}-data"), format!("{tables}-transactions"));
         let store = store::patient(&store::config(&endpoint, &data, &transactions));
         store.create_tables().await.expect("DynamoDB Local makes tables");
-        let mut environment = settings(function.example);
-        environment.extend(function.environment(&faults));
+        let mut environment = settings(function);
+        environment.extend(function.environment(faults));
         let own =
             [("AFT_DATA_TABLE", data), ("AFT_TRANSACTION_TABLE", transactions), ("AFT_DYNAMODB_ENDPOINT", endpoint)];
         environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
         let environment: Vec<(&str, &str)> =
             environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let folder = repository().join("examples").join(function.example);
+        let folder = repository().join(function.folder);
         let command = function.emulated();
         let command: Vec<&str> = [SHIM].into_iter().chain(command.iter().map(String::as_str)).collect();
         let emulator = Emulator::start_command(&command, &folder, &environment).await;
-        Self { faults, emulator }
+        Self { emulator, store }
     }
 
-    /// One of the example's own events; the response.
+    /// The response to an event, or the error.
     ///
     /// # Panics
     /// If there is none.
@@ -177,6 +192,14 @@ impl Emulated {
         let answer = self.emulator.invoke(event).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
+    }
+
+    /// What is committed under a key.
+    ///
+    /// # Panics
+    /// If the engine does not answer.
+    pub async fn value(&self, key: &str) -> Option<Value> {
+        value(&self.store, key).await
     }
 }
 
@@ -187,7 +210,7 @@ impl Function {
     /// If it is not there.
     #[must_use]
     pub fn event(&self, name: &str) -> Value {
-        let path = repository().join("examples").join(self.example).join("events").join(name);
+        let path = repository().join(self.folder).join("events").join(name);
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
@@ -222,8 +245,7 @@ impl Function {
         }
     }
 
-    /// Where the layer's library and the faults are found: on Lambda `/opt/python` and `/opt/nodejs/node_modules` are there by
-    /// themselves.
+    /// Where the faults are, and what Lambda's runtimes find by themselves: the layer's library and the AWS SDK.
     fn environment(&self, faults: &Faults) -> Vec<(String, String)> {
         let path = |name: &str| repository().join(name).display().to_string();
         let variables = match self.language {
@@ -231,16 +253,27 @@ impl Function {
                 ("PYTHONPATH", format!("{}:{}", path("layer/python"), path("tests/faults"))),
                 ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
             ],
-            Language::Node => vec![("NODE_OPTIONS", format!("--import={}", path("tests/faults/faults.mjs")))],
+            Language::Node => {
+                let imports = ["tests/fixtures/node-path.mjs", "tests/faults/faults.mjs"].map(path);
+                let packages =
+                    [node_modules(), tool("node-sdk").join("node_modules")].map(|path| path.display().to_string());
+                vec![
+                    ("NODE_PATH", packages.join(":")),
+                    ("NODE_OPTIONS", imports.map(|path| format!("--import={path}")).join(" ")),
+                ]
+            }
         };
         let faults = ("FAULTS", faults.address.clone());
         variables.into_iter().chain([faults]).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
-/// The settings that a template says in so many words; names of tables it only refers to.
-fn settings(example: &str) -> Vec<(String, String)> {
-    let path = repository().join("examples").join(example).join("template.yaml");
+/// The settings that an example's template says in so many words; the names of tables it only refers to.
+fn settings(function: Function) -> Vec<(String, String)> {
+    if !function.folder.starts_with("examples/") {
+        return Vec::new();
+    }
+    let path = repository().join(function.folder).join("template.yaml");
     let template = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let literal = |line: &str| {
         let (name, value) = line.trim().split_once(": ")?;
@@ -248,6 +281,16 @@ fn settings(example: &str) -> Vec<(String, String)> {
         is_setting.then(|| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
     };
     template.lines().filter_map(literal).collect()
+}
+
+/// A folder of packages with AFT's library in it, as `/opt/nodejs/node_modules` is on Lambda.
+fn node_modules() -> PathBuf {
+    let packages = repository().join("target/nodejs/node_modules");
+    fs::create_dir_all(&packages).unwrap_or_else(|error| panic!("{}: {error}", packages.display()));
+    match symlink(repository().join("layer/nodejs/aft"), packages.join("aft")) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => panic!("{}: {error}", packages.display()),
+        _ => packages,
+    }
 }
 
 /// An item of DynamoDB's without the names of its types.
@@ -264,6 +307,12 @@ fn untyped(typed: &Value) -> Value {
         "L" => value.as_array().expect("a list").iter().map(untyped).collect(),
         _ => value.clone(),
     }
+}
+
+async fn value(store: &DynamoDb, key: &str) -> Option<Value> {
+    let heads = store.heads(&BTreeSet::from([Key::new(key).expect("a short key")])).await.expect("the engine answers");
+    let value = heads.into_values().next()?.current.value?;
+    Some(serde_json::from_slice(value.bytes()).expect("examples write JSON"))
 }
 
 /// Invokes a function once, as a request of its own or as this one.

@@ -135,10 +135,10 @@ impl Faults {
         self.shared.seen.borrow().clone()
     }
 
-    /// How many requests were made whose text begins so.
+    /// How often this request was made.
     #[must_use]
     pub fn count(&self, request: &str) -> usize {
-        self.shared.seen.borrow().iter().filter(|seen| seen.request.starts_with(request)).count()
+        self.shared.seen.borrow().iter().filter(|seen| seen.request == request).count()
     }
 }
 

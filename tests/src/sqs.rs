@@ -51,6 +51,12 @@ impl Queue {
         Self { waiting: messages, deleted: Vec::new(), is_fifo, max_deliveries, random: Rng::with_seed(seed) }
     }
 
+    /// How many messages wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The next batch; `None` when all messages are deleted or dead.
     pub fn receive(&mut self) -> Option<Vec<Message>> {
         let most = self.max_deliveries;

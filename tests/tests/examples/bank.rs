@@ -10,12 +10,12 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-const BANK: Function = Function { example: "bank", handler: "app.handler", language: Language::Python };
+const BANK: Function = Function { folder: "examples/bank", handler: "app.handler", language: Language::Python };
 
 /// Without AFT, the receipt and the two accounts are read first; this request takes the money.
 const TAKEN: usize = 4;
 
-super::tests![
+pub(super) const TESTS: &[super::Test] = super::list![
     a_transfer_that_is_cut_off_anywhere_happens_once,
     no_money_appears_or_vanishes,
     an_answer_is_kept_and_a_wrong_request_is_not_tried_again,
@@ -152,15 +152,15 @@ async fn an_answer_is_kept_and_a_wrong_request_is_not_tried_again() {
 }
 
 async fn under_awss_emulator_a_transfer_that_is_killed_half_way_happens_once() {
-    let faults = Arc::new(Faults::start().await);
-    let mut bank = Emulated::start(BANK, "bank", faults).await;
+    let faults = Faults::start().await;
+    let mut bank = Emulated::start(BANK, "bank", &faults).await;
     for event in ["open-ada.json", "open-bob.json"] {
         bank.invoke(&BANK.event(event)).await;
     }
     let wanted = BANK.event("transfer.json");
-    bank.faults.after(2, Fault::Kill);
+    faults.after(2, Fault::Kill);
     assert_eq!(bank.invoke(&wanted).await, receipt(&wanted, "done"));
-    assert!(!bank.faults.end(), "it was killed between its writes");
+    assert!(!faults.end(), "it was killed between its writes");
     assert_eq!(bank.invoke(&wanted).await, receipt(&wanted, "done"));
     let balances = json!({"ada": 70, "bob": 50});
     assert_eq!(bank.invoke(&BANK.event("audit.json")).await, json!({"balances": balances, "sum": 120}));

@@ -10,23 +10,38 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
+use aft_tests::tools::{Missing, optional_tool, skipped};
+
 mod bank;
+mod orders;
 
 type Test = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
-/// The tests of a module.
-macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        pub(super) const TESTS: &[super::Test] = &[$((stringify!($name), || Box::pin($name()))),*];
-    };
+/// Tests by their names.
+macro_rules! list {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), || Box::pin($name()))),*] };
 }
-use tests;
+use list;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = [("bank", bank::TESTS)];
-    let trials = trials.into_iter().flat_map(|(app, tests)| tests.iter().map(move |test| trial(app, *test)));
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let mut trials = Vec::new();
+    for (app, tests) in [("bank", bank::TESTS), ("orders", orders::TESTS)] {
+        trials.extend(tests.iter().map(|test| trial(app, *test)));
+    }
+    let node = node();
+    for (app, tests) in [("orders", orders::IN_NODE_JS)] {
+        trials.extend(tests.iter().map(|test| match &node {
+            Ok(()) => trial(app, *test),
+            Err(missing) => skipped(format!("{app}::{}", test.0), missing),
+        }));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Whether apps in Node.js can run here.
+fn node() -> Result<(), Missing> {
+    optional_tool("node-sdk").and(optional_tool("node-client")).map(drop)
 }
 
 fn trial(app: &str, (name, run): Test) -> Trial {
