@@ -172,12 +172,13 @@ impl Emulated {
         store.create_tables().await.expect("DynamoDB Local makes tables");
         let mut environment = settings(function);
         environment.extend(function.environment(faults));
+        let folder = repository().join(function.folder);
+        environment.push(("LAMBDA_TASK_ROOT".to_owned(), folder.display().to_string()));
         let own =
             [("AFT_DATA_TABLE", data), ("AFT_TRANSACTION_TABLE", transactions), ("AFT_DYNAMODB_ENDPOINT", endpoint)];
         environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
         let environment: Vec<(&str, &str)> =
             environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let folder = repository().join(function.folder);
         let command = function.emulated();
         let command: Vec<&str> = [SHIM].into_iter().chain(command.iter().map(String::as_str)).collect();
         let emulator = Emulator::start_command(&command, &folder, &environment).await;
@@ -231,16 +232,16 @@ impl Function {
     }
 
     /// The command with AWS's own runtime client.
-    fn emulated(&self) -> [String; 4] {
+    fn emulated(&self) -> Vec<String> {
         let text = |path: PathBuf| path.display().to_string();
         match self.language {
             Language::Python => {
                 let python = text(tool("python").join("bin/python"));
-                [python, "-m".to_owned(), "awslambdaric".to_owned(), self.handler.to_owned()]
+                vec![python, "-m".to_owned(), "awslambdaric".to_owned(), self.handler.to_owned()]
             }
             Language::Node => {
                 let client = text(tool("node-client").join("node_modules/aws-lambda-ric/index.mjs"));
-                ["env".to_owned(), "node".to_owned(), client, self.handler.to_owned()]
+                vec!["node".to_owned(), client, self.handler.to_owned()]
             }
         }
     }

@@ -13,6 +13,7 @@ use libtest_mimic::{Arguments, Trial};
 use aft_tests::tools::{Missing, optional_tool, skipped};
 
 mod bank;
+mod checkout;
 mod orders;
 
 type Test = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         trials.extend(tests.iter().map(|test| trial(app, *test)));
     }
     let node = node();
-    for (app, tests) in [("orders", orders::IN_NODE_JS)] {
+    for (app, tests) in [("checkout", checkout::IN_NODE_JS), ("orders", orders::IN_NODE_JS)] {
         trials.extend(tests.iter().map(|test| match &node {
             Ok(()) => trial(app, *test),
             Err(missing) => skipped(format!("{app}::{}", test.0), missing),
