@@ -141,7 +141,7 @@ impl World {
 
     fn config(&self, function: Function, folder: &std::path::Path, sandboxes: u32) -> HostConfig {
         let mut config = HostConfig::new(function.program()).expect("a working directory");
-        config.function_name = function.handler.replace('.', "-");
+        config.function_name = function.name();
         function.handler.clone_into(&mut config.handler);
         config.working_directory = folder.to_owned();
         config.sandboxes = sandboxes;
@@ -174,6 +174,7 @@ impl Emulated {
         environment.extend(function.environment(faults));
         let folder = repository().join(function.folder);
         environment.push(("LAMBDA_TASK_ROOT".to_owned(), folder.display().to_string()));
+        environment.push(("AWS_LAMBDA_FUNCTION_NAME".to_owned(), function.name()));
         let own =
             [("AFT_DATA_TABLE", data), ("AFT_TRANSACTION_TABLE", transactions), ("AFT_DYNAMODB_ENDPOINT", endpoint)];
         environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
@@ -216,7 +217,11 @@ impl Function {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The file without its suffix, and the function in it.
+    fn name(&self) -> String {
+        self.handler.replace('.', "-")
+    }
+
+    /// Without its suffix.
     fn file(&self) -> &'static str {
         self.handler.split('.').next().unwrap_or(self.handler)
     }

@@ -15,6 +15,7 @@ use aft_tests::tools::{Missing, optional_tool, skipped};
 mod bank;
 mod checkout;
 mod orders;
+mod workflow;
 
 type Test = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
@@ -27,7 +28,7 @@ use list;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
-    for (app, tests) in [("bank", bank::TESTS), ("orders", orders::TESTS)] {
+    for (app, tests) in [("bank", bank::TESTS), ("orders", orders::TESTS), ("workflow", workflow::TESTS)] {
         trials.extend(tests.iter().map(|test| trial(app, *test)));
     }
     let node = node();
