@@ -19,7 +19,7 @@ use crate::soon;
 /// What comes after a request, instead of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The call raises what nobody expects: a bug.
+    /// The call raises what nobody expects. In Node.js it is the request's error, as if the connection had broken.
     Error,
     /// The connection breaks, and the answer with it. What repeats such a request by itself, repeats it.
     Lost,

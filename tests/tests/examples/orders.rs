@@ -19,7 +19,7 @@ const IN_NODE: Function =
     Function { folder: "tests/functions/orders-node", handler: "app.handler", language: Language::Node };
 
 /// More than any message that can succeed needs, however its deliveries coincide with others' kills.
-const MAX_DELIVERIES: u32 = 15;
+const MAX_DELIVERIES: u32 = 25;
 
 /// What there is of each item at first.
 const STOCK: u64 = 1_000;
