@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io};
 
@@ -145,7 +146,7 @@ impl World {
         function.handler.clone_into(&mut config.handler);
         config.working_directory = folder.to_owned();
         config.sandboxes = sandboxes;
-        config.environment.extend(function.environment(&self.faults));
+        config.environment.extend(function.environment(Some(&self.faults)));
         let lines = Arc::clone(&self.log.0);
         config.log = LogSink::new(move |line| {
             lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_string());
@@ -171,7 +172,7 @@ impl Emulated {
         let store = store::patient(&store::config(&endpoint, &data, &transactions));
         store.create_tables().await.expect("DynamoDB Local makes tables");
         let mut environment = settings(function);
-        environment.extend(function.environment(faults));
+        environment.extend(function.environment(Some(faults)));
         let folder = repository().join(function.folder);
         environment.push(("LAMBDA_TASK_ROOT".to_owned(), folder.display().to_string()));
         environment.push(("AWS_LAMBDA_FUNCTION_NAME".to_owned(), function.name()));
@@ -217,6 +218,31 @@ impl Function {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
+    /// Runs the example's own unit tests, on the library's fake.
+    ///
+    /// # Panics
+    /// If they fail, or are none.
+    pub fn unit_tests(&self) {
+        let mut command = match self.language {
+            Language::Python => {
+                let mut command = Command::new(tool("python").join("bin/python"));
+                command.args(["-m", "unittest", "--verbose"]);
+                command
+            }
+            Language::Node => {
+                let mut command = Command::new("node");
+                command.args(["--test", "--test-reporter=tap"]);
+                command
+            }
+        };
+        command.envs(self.environment(None)).current_dir(repository().join(self.folder));
+        let run = command.output().expect("the language's own test runner");
+        let [out, error] = [&run.stdout, &run.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        assert!(run.status.success(), "{out}{error}");
+        let passed = error.matches("... ok").count() + out.lines().filter(|line| line.starts_with("ok ")).count();
+        assert!(passed >= 2, "{out}{error}");
+    }
+
     fn name(&self) -> String {
         self.handler.replace('.', "-")
     }
@@ -252,7 +278,7 @@ impl Function {
     }
 
     /// Where the faults are, and what Lambda's runtimes find by themselves: the layer's library and the AWS SDK.
-    fn environment(&self, faults: &Faults) -> Vec<(String, String)> {
+    fn environment(&self, faults: Option<&Faults>) -> Vec<(String, String)> {
         let path = |name: &str| repository().join(name).display().to_string();
         let variables = match self.language {
             Language::Python => vec![
@@ -269,8 +295,8 @@ impl Function {
                 ]
             }
         };
-        let faults = ("FAULTS", faults.address.clone());
-        variables.into_iter().chain([faults]).map(|(name, value)| (name.to_owned(), value)).collect()
+        let faults = faults.map(|faults| ("FAULTS", faults.address.clone()));
+        variables.into_iter().chain(faults).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 

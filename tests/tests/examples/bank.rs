@@ -23,6 +23,7 @@ pub(super) const TESTS: &[super::Test] = super::list![
     before_aft_a_transfer_that_is_cut_off_takes_the_money_twice,
     before_aft_a_lost_answer_takes_the_money_twice,
     before_aft_an_audit_finds_money_missing,
+    the_unit_tests_of_the_bank_pass,
 ];
 
 async fn open(bank: &Host, account: &str, balance: u64) {
@@ -210,4 +211,8 @@ async fn before_aft_an_audit_finds_money_missing() {
     transferred.await.unwrap();
     assert_eq!(audit(&bank, &["ada", "bob"]).await["sum"], 100);
     Arc::into_inner(bank).unwrap().stop().await;
+}
+
+async fn the_unit_tests_of_the_bank_pass() {
+    BANK.unit_tests();
 }

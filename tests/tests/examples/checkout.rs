@@ -22,6 +22,7 @@ pub(super) const IN_NODE_JS: &[super::Test] = super::list![
     before_aft_a_checkout_that_is_cut_off_makes_two_orders,
     before_aft_a_checkout_that_is_cut_off_loses_its_coupon,
     before_aft_a_double_click_makes_two_orders,
+    the_unit_tests_of_the_checkout_pass,
 ];
 
 /// Ten apples.
@@ -242,4 +243,8 @@ async fn before_aft_a_double_click_makes_two_orders() {
     assert_ne!(fast, slow, "two orders");
     assert_eq!(without_aft(&world).await, (2, json!(6)), "for one key");
     stop(host).await;
+}
+
+async fn the_unit_tests_of_the_checkout_pass() {
+    CHECKOUT.unit_tests();
 }

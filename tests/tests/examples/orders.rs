@@ -33,6 +33,7 @@ pub(super) const TESTS: &[super::Test] = super::list![
     under_awss_emulator_a_batch_that_is_killed_half_way_happens_once,
     before_aft_a_message_that_is_cut_off_takes_the_stock_twice,
     before_aft_a_message_in_two_sandboxes_takes_the_stock_twice,
+    the_unit_tests_of_the_orders_pass,
 ];
 
 pub(super) const IN_NODE_JS: &[super::Test] = super::list![every_message_of_a_queue_happens_once_in_node];
@@ -230,4 +231,8 @@ async fn before_aft_a_message_in_two_sandboxes_takes_the_stock_twice() {
     assert_eq!(failed(&slow.await.unwrap()), [""; 0], "both say that all is well");
     assert_eq!(apples(&world).await, (json!(6), [1, 1]), "two apples were ordered, of ten");
     Arc::into_inner(host).unwrap().stop().await;
+}
+
+async fn the_unit_tests_of_the_orders_pass() {
+    ORDERS.unit_tests();
 }

@@ -21,6 +21,7 @@ pub(super) const TESTS: &[super::Test] = super::list![
     under_awss_emulator_a_step_that_is_tried_again_ships_one_parcel,
     before_aft_a_step_that_is_cut_off_takes_the_stock_twice,
     before_aft_a_step_that_is_cut_off_ships_two_parcels,
+    the_unit_tests_of_the_workflow_pass,
 ];
 
 /// Step Functions, as far as `workflow.asl.json` uses it: tasks that invoke these functions, retries without their pauses, catchers.
@@ -268,4 +269,8 @@ async fn before_aft_a_step_that_is_cut_off_ships_two_parcels() {
     let tracked = |item: &&Value| item["pk"] == format!("parcel/{}", outcome["tracking"].as_str().unwrap());
     assert_eq!(world.plain_items().await.iter().filter(tracked).count(), 1, "nobody tracks the other one");
     workflow.stop().await;
+}
+
+async fn the_unit_tests_of_the_workflow_pass() {
+    STOCK.unit_tests();
 }
