@@ -2,25 +2,24 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench mutants histories sim fuzz layer fault-manager clean layer-binaries examples layer-split layer-reproducible
+.PHONY: help demo run test check bench mutants histories sim fuzz layer fault-manager clean local examples layer-split layer-reproducible
 
 # Architectures as Lambda spells them: this machine's, and what is asked for, both if nothing is.
 MACHINE := $(subst aarch64,arm64,$(shell uname -m))
 ARCHITECTURES := $(or $(ARCHITECTURE),x86_64 arm64)
-LAYER_BINARIES := target/release
+LOCAL_LAYER := target/layer/local
 # What the simulation writes and the checkers of others read.
 HISTORIES := $(CURDIR)/target/histories
-LAYER_PACKAGES := -p aft-extension -p aft-runtime-shim
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
-demo: layer-binaries examples ## The same transfers, errors, kills and duplicates with and without AFT
+demo: local examples ## The same transfers, errors, kills and duplicates with and without AFT
 	@python=$$(tests/tools.sh python) || echo "The Python half of the demo is passed over, for the reason above."; \
-	target/debug/demo --layer $(LAYER_BINARIES) $${python:+--python $$python/bin/python}
+	target/debug/demo --layer $(LOCAL_LAYER) $${python:+--python $$python/bin/python}
 
-run: layer-binaries examples ## A local Lambda with the Rust example, and the curl lines to try
-	@target/debug/aft local --name transfer --sandboxes 2 --layer $(LAYER_BINARIES) \
+run: local examples ## A local Lambda with the Rust example, and the curl lines to try
+	@target/debug/aft local --name transfer --sandboxes 2 --layer $(LOCAL_LAYER) \
 	  --event '{"do":"transfer","customer":"ada","transfer":"t1","amount":5}' \
 	  --event '{"do":"transfer","customer":"ada","transfer":"t2","amount":5,"faults":[{"after":1,"how":"error"},{"after":2,"how":"kill"}]}' \
 	  --event '{"do":"audit","customer":"ada"}' \
@@ -42,7 +41,7 @@ check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sou
 	@python3 tests/mutants.py --fits
 	@python3 proof/simulation/mutants.py --fits
 
-bench: layer-binaries ## Figures, side by side in one run
+bench: local ## Figures, side by side in one run
 	cargo bench -p aft-bench
 
 mutants: need-cargo ## Breaks the protocol one rule at a time; every break must be noticed (minutes)
@@ -90,13 +89,12 @@ layer-for-tests: need-cargo
 	layer/build.sh layer $(MACHINE)
 	layer/build.sh layer $(filter-out $(MACHINE),x86_64 arm64) || [ $$? = 3 ]
 
-# The layer's two processes for this machine only, with nothing but Rust and a C compiler: for the demo and benchmarks. Built
-# by themselves, so that no other crate's features leak in.
-layer-binaries: need-cargo
-	cargo build --release $(LAYER_PACKAGES)
+local: need-cargo ## What `aft local` takes: the layer for this machine in target/layer/local, and target/debug/aft
+	layer/build.sh local
+	cargo build -p aft-cli
 
 examples: need-cargo
-	cargo build -p aft-cli -p transfer -p demo
+	cargo build -p transfer -p demo
 
 # First of all, so that what is missing on this machine is said before anything is built.
 .PHONY: tools

@@ -8,6 +8,7 @@
 #     aft-runtime-shim                        AWS_LAMBDA_EXEC_WRAPPER=/opt/aft-runtime-shim
 #     bootstrap                               what OS-only runtimes start instead, if the function's package has none (docs/platforms.md)
 #     python/aft, nodejs/node_modules/aft     the helper libraries: Lambda has these folders on the languages' search paths
+#   target/layer/local/                     the same, of `local`: for `aft local --layer`
 #   target/layer/aft-<architecture>.zip     the same, packed, and its SHA-256 beside it
 #   target/fault-manager/<architecture>/bootstrap, target/fault-manager/aft-fault-manager-<architecture>.zip
 #
@@ -20,12 +21,34 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 glibc=2.26
 
-usage() { echo "usage: layer/build.sh layer | fault-manager | split  x86_64 | arm64" >&2 && exit 1; }
+usage() { echo "usage: layer/build.sh layer | fault-manager | split  x86_64 | arm64, or layer/build.sh local" >&2 && exit 1; }
+
+copy() { # A helper library, without what only its developers need.
+  mkdir -p "$2"
+  cp -R "$1/." "$2"
+  find "$2" '(' -name __pycache__ -o -name test -o -name tests -o -name node_modules ')' -prune -exec rm -r {} +
+  find "$2" -type f -exec chmod 644 {} +
+}
+
+lay_out() { # BINARIES STAGE
+  rm -rf "$2"
+  mkdir -p "$2/extensions"
+  install -m 755 "$1/aft-extension" "$2/extensions"
+  install -m 755 "$1/aft-runtime-shim" layer/bootstrap "$2"
+  copy layer/python/aft "$2/python/aft"
+  copy layer/nodejs/aft "$2/nodejs/node_modules/aft"
+}
 
 what=${1:-} architecture=${2:-}
 case $what in
   layer | split) packages=(aft-extension aft-runtime-shim) ;;
   fault-manager) packages=(aft-fault-manager) ;;
+  local)
+    # By themselves, so that no other crate's features leak in.
+    cargo build --release -p aft-extension -p aft-runtime-shim
+    lay_out target/release target/layer/local
+    exit
+    ;;
   *) usage ;;
 esac
 case $architecture in
@@ -73,25 +96,14 @@ fi
 
 zigbuild zigbuild "${packages[@]/#/--package=}"
 
-copy() { # A helper library, without what only its developers need.
-  if [ ! -d "$1" ]; then return; fi
-  mkdir -p "$2"
-  cp -R "$1/." "$2"
-  find "$2" -name __pycache__ -prune -exec rm -r {} +
-  find "$2" -type f -exec chmod 644 {} +
-}
-
-rm -rf "$stage"
 case $what in
   layer)
     zip=target/layer/aft-$architecture.zip
-    install -D -m 755 "$built/$target/release/aft-extension" "$stage/extensions/aft-extension"
-    install -m 755 "$built/$target/release/aft-runtime-shim" layer/bootstrap "$stage"
-    copy layer/python/aft "$stage/python/aft"
-    copy layer/nodejs/aft "$stage/nodejs/node_modules/aft"
+    lay_out "$built/$target/release" "$stage"
     ;;
   fault-manager)
     zip=target/fault-manager/aft-fault-manager-$architecture.zip
+    rm -rf "$stage"
     install -D -m 755 "$built/$target/release/aft-fault-manager" "$stage/bootstrap"
     ;;
 esac

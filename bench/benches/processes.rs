@@ -28,10 +28,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<String, Error> {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("release");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("layer/local");
     let other = std::env::args().skip_while(|argument| argument != "--layer").nth(1);
     let programs = Programs {
-        layer: LayerBinaries::side_by_side(&other.map_or(shipped, PathBuf::from)),
+        layer: LayerBinaries::found_in(&other.map_or(shipped, PathBuf::from)),
         hello: env!("CARGO_BIN_EXE_hello").into(),
         runtime: env!("CARGO_BIN_EXE_empty-runtime").into(),
     };

@@ -217,17 +217,11 @@ impl LayerBinaries {
         Self { extension: absolute(&extension), shim }
     }
 
-    /// Both side by side, as Cargo builds them.
-    #[must_use]
-    pub fn side_by_side(directory: &Path) -> Self {
-        Self { extension: absolute(&directory.join(AFT_EXTENSION)), shim: absolute(&directory.join(AFT_SHIM)) }
-    }
-
     /// Both beside the running executable.
     #[must_use]
     pub fn beside_this_executable() -> Self {
         let executable = env::current_exe().unwrap_or_default();
-        Self::side_by_side(executable.parent().unwrap_or(Path::new(".")))
+        Self::found_in(executable.parent().unwrap_or(Path::new(".")))
     }
 }
 

@@ -10,8 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io};
 
-use aft_cli::Tables;
-use aft_cli::{Connected, Engine, Host, HostConfig, Invocation, InvokeResult, Layer, LayerBinaries, LogSink, Program};
+use aft_cli::{Connected, Engine, Host, HostConfig, Invocation, InvokeResult, LogSink, Program, Tables};
 use aft_protocol::key::Key;
 use aft_store::Store;
 use aft_store::dynamodb::DynamoDb;
@@ -21,8 +20,8 @@ use crate::dynamodb_local::DynamoDbLocal;
 use crate::emulator::{Emulator, SHIM};
 use crate::faults::Faults;
 use crate::local::python;
-use crate::store;
 use crate::tools::{repository, tool};
+use crate::{layer, store};
 
 /// The table of the versions without AFT.
 const PLAIN_TABLE: &str = "plain";
@@ -87,9 +86,7 @@ impl World {
     /// If a binary of the layer or a tool is missing.
     pub async fn with_aft(&self, function: Function, sandboxes: u32) -> Host {
         let mut config = self.config(function, &repository().join(function.folder), sandboxes);
-        let release = repository().join("target/release");
-        let layer = Layer::aft(&LayerBinaries::side_by_side(&release));
-        config.layer = Some(layer.unwrap_or_else(|error| panic!("{error}: make layer-binaries")));
+        config.layer = Some(layer::shipped());
         config.environment.extend(settings(function));
         let engine = Engine::Endpoint { url: self.engine.endpoint().clone(), create_tables: false };
         engine.connect(&mut config, &Tables::default()).await.expect("nothing is asked of it");

@@ -9,6 +9,7 @@ use std::{fs, os};
 
 use aft_cli::{Engine, Host, HostConfig, Invocation, Layer, LayerBinaries, LogSink, Program, Tables};
 use aft_protocol::limits;
+use aft_tests::layer;
 use aft_tests::tools::{repository, tool};
 use serde_json::{Value, json};
 
@@ -25,10 +26,9 @@ impl Directory {
     /// One that is laid out as the layer's zip.
     fn layer(name: &str) -> Self {
         let directory = Self::new(name);
-        let release = repository().join("target/release");
-        let sources = repository().join("layer");
-        directory.link(&release.join("aft-extension"), "extensions/aft-extension");
-        directory.link(&release.join("aft-runtime-shim"), "aft-runtime-shim");
+        let (binaries, sources) = (layer::binaries(), repository().join("layer"));
+        directory.link(&binaries.extension, "extensions/aft-extension");
+        directory.link(&binaries.shim, "aft-runtime-shim");
         directory.link(&sources.join("python/aft"), "python/aft");
         directory.link(&sources.join("nodejs/aft"), "nodejs/node_modules/aft");
         directory
@@ -105,7 +105,7 @@ impl Contract {
         let directory = Directory::layer(&format!("{}-{isolation}", self.name));
         let mut config = HostConfig::new(self.function).expect("there is a working directory");
         config.working_directory = repository().join("tests/functions");
-        config.layer = Some(Layer::aft(&LayerBinaries::found_in(&directory.0)).expect("make layer-binaries"));
+        config.layer = Some(Layer::aft(&LayerBinaries::found_in(&directory.0)).expect("both are there"));
         config.environment = BTreeMap::from(
             [("AFT_ISOLATION", isolation), ("AFT_MAX_ATTEMPTS", "1"), ("PYTHONDONTWRITEBYTECODE", "1")]
                 .map(|(name, value)| (name.into(), value.into())),

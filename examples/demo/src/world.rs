@@ -89,7 +89,7 @@ impl World {
         config.sandboxes = SANDBOXES;
         config.queue_limit = 1_000;
         if with_aft {
-            let mut layer = Layer::aft(&LayerBinaries::side_by_side(&std::path::absolute(&setup.layer)?))?;
+            let mut layer = Layer::aft(&LayerBinaries::found_in(&setup.layer))?;
             if mode == Mode::Serializable {
                 layer.settings.insert("AFT_ISOLATION".to_owned(), "serializable".to_owned());
             }
