@@ -299,6 +299,20 @@ step("reads are atomic and repeatable", async (at) => {
 
 step("reads are atomic and repeatable", async (at) => shown(await aft.getMany([..."abcd"].map((name) => at + name))));
 
+step("requests at the same time", async (at) => {
+  const put = async (number) => {
+    await aft.put(`${at}${number}`, number);
+    return aft.get(`${at}${number}`);
+  };
+  const seen = await Promise.all(numbers(0, 60).map(put));
+  return [seen.reduce((total, number) => total + number, 0), (await aft.current()).writes];
+});
+
+step("requests at the same time", async (at) => {
+  const seen = await Promise.all(numbers(0, 61).map((number) => aft.get(`${at}${number}`)));
+  return seen.map((value) => value ?? null);
+});
+
 step("abort", async (at) => {
   await aft.put(`${at}a`, 1);
   await aft.abort();
@@ -351,8 +365,7 @@ step("current", async (at) => {
   };
   const named = await aft.transaction(`${at}k`, work, { isolation: "serializable" });
   const counts = [own.attempt, own.isolation, own.reads, own.readBytes, own.writes, own.bufferedBytes];
-  const isInTime = 0 < own.remainingMs && own.remainingMs <= 30_000;
-  return [counts, typeof own.id === "string", typeof own.origin === "string", isInTime, ids, named];
+  return [counts, typeof own.id === "string", typeof own.origin === "string", own.remainingMs > 0, ids, named];
 });
 
 step("outside of an invocation", () => outside);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use std::{fs, os};
 
 use aft_cli::{Engine, Host, HostConfig, Invocation, Layer, LayerBinaries, LogSink, Program, Tables};
@@ -100,15 +101,27 @@ impl Contract {
         serde_json::from_slice(&output(&mut self.fake).stdout).expect("the script prints JSON")
     }
 
-    /// The same invocations behind the layer.
-    async fn for_real(self, isolation: &str, plan: &[Value]) -> Vec<Value> {
+    /// The same invocations behind the layer; and what was logged.
+    async fn for_real(self, isolation: &str, plan: &[Value]) -> (Vec<Value>, String) {
         let directory = Directory::layer(&format!("{}-{isolation}", self.name));
         let mut config = HostConfig::new(self.function).expect("there is a working directory");
         config.working_directory = repository().join("tests/functions");
-        config.layer = Some(Layer::aft(&LayerBinaries::found_in(&directory.0)).expect("both are there"));
+        // Frozen between invocations, and (once) restored before the first: connections and tokens go through that, too.
+        config.freeze = true;
+        config.snap_start = isolation == "serializable";
+        // Patience for a busy machine.
+        config.timeout = Duration::from_secs(300);
+        config.init_limit = Duration::from_secs(60);
+        config.layer = Some(Layer::aft(&LayerBinaries::found_in(&directory.0)).expect("make layer-binaries"));
         config.environment = BTreeMap::from(
-            [("AFT_ISOLATION", isolation), ("AFT_MAX_ATTEMPTS", "1"), ("PYTHONDONTWRITEBYTECODE", "1")]
-                .map(|(name, value)| (name.into(), value.into())),
+            [
+                ("AFT_ISOLATION", isolation),
+                // Otherwise it is a matter of time how far the handler gets before a duplicate is found out.
+                ("AFT_DUPLICATE_CHECK", "before"),
+                ("AFT_MAX_ATTEMPTS", "1"),
+                ("PYTHONDONTWRITEBYTECODE", "1"),
+            ]
+            .map(|(name, value)| (name.into(), value.into())),
         );
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let logged = Arc::clone(&lines);
@@ -129,15 +142,15 @@ impl Contract {
         }
         host.stop().await;
         data.stop().await.expect("the engine had not failed");
-        outcomes
+        let log = lines.lock().expect("no writer panics").join("\n");
+        (outcomes, log)
     }
 }
 
-fn assert_same(one: &[Value], other: &[Value]) {
-    assert_eq!(one.len(), other.len());
-    for (one, other) in one.iter().zip(other) {
-        let pretty = |value: &Value| serde_json::to_string_pretty(value).expect("it is JSON");
-        assert_eq!(one, other, "\n{}\n{}", pretty(one), pretty(other));
+fn assert_same(expected: &[Value], (outcomes, log): &(Vec<Value>, String)) {
+    assert_eq!(expected.len(), outcomes.len());
+    for (expected, outcome) in expected.iter().zip(outcomes) {
+        assert!(expected == outcome, "{log}\nexpected {expected:#}\nbut was  {outcome:#}");
     }
 }
 
@@ -145,7 +158,7 @@ fn assert_same(one: &[Value], other: &[Value]) {
 async fn all_agree(isolation: &str) {
     let (mut python, mut node) = (Contract::python(), Contract::node());
     let fake = python.on_the_fake(isolation);
-    assert_same(&fake, &node.on_the_fake(isolation));
+    assert_same(&fake, &(node.on_the_fake(isolation), String::new()));
     let (python, node) = tokio::join!(python.for_real(isolation, &fake), node.for_real(isolation, &fake));
     assert_same(&fake, &python);
     assert_same(&fake, &node);

@@ -14,8 +14,8 @@ export declare class Fake {
    * The handler's answer, after the commit. If the handler rejects, or the commit does, nothing is written.
    *
    * The same requestId with the same event is another delivery of one request: if the first one has written, it is answered from
-   * its record, and the handler does not run. Without one, every call is a request of its own. Invocations at the same time are
-   * as if in sandboxes of their own.
+   * its record, and the handler does not run (on Lambda it may begin, unless AFT_DUPLICATE_CHECK=before). Without one, every call
+   * is a request of its own. Invocations at the same time are as if in sandboxes of their own.
    */
   invoke<E, R>(
     handler: (event: E, context: any) => Promise<R> | R,

@@ -102,7 +102,8 @@ class Fake:
         """The handler's answer, after the commit. If the handler raises, or the commit does, nothing is written.
 
         The same request_id with the same event is another delivery of one request: if the first one has written, it is answered
-        from its record, and the handler does not run. Without one, every call is a request of its own.
+        from its record, and the handler does not run (on Lambda it may begin, unless AFT_DUPLICATE_CHECK=before). Without one,
+        every call is a request of its own.
 
         A handler that invokes another one does so as if that ran in another sandbox meanwhile. Threads take turns.
         """
