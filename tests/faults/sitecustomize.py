@@ -1,21 +1,23 @@
 """What goes wrong with a Python app from outside. Python loads it by itself, if this folder is on PYTHONPATH.
 
-After every HTTP request that the process has made, it asks who listens at $FAULTS (tests/src/faults.rs) what comes next. boto3
-and the aft library both go through http.client, so an app meets the same with one and with the other, and knows of neither.
+When the answer to an HTTP request has come, and before the app gets it, it asks who listens at $FAULTS (tests/src/faults.rs) what comes
+next. That is done at the sockets, so an app meets the same with boto3 and with the aft library, and knows of neither. What the runtime
+client says to Lambda takes another way.
 """
 
-import http.client
 import json
 import os
+import re
 import signal
 import socket
 import threading
+import weakref
 
-getresponse, putheader, putrequest = (
-    http.client.HTTPConnection.getresponse,
-    http.client.HTTPConnection.putheader,
-    http.client.HTTPConnection.putrequest,
-)
+REQUEST = re.compile(rb"((?:GET|HEAD|PUT|POST|DELETE) \S+) HTTP/1\.1\r\n")
+TARGET = re.compile(rb"x-amz-target: \w+\.(\w+)", re.IGNORECASE)
+
+sendall, readinto = socket.socket.sendall, socket.SocketIO.readinto
+unanswered = weakref.WeakKeyDictionary()
 lock, controller = threading.Lock(), None
 
 
@@ -30,28 +32,22 @@ def ask(request):
         return json.loads(controller.readline())["then"]
 
 
-def begun(self, method, url, *arguments, **options):
-    self.made = f"{method} {url}"
-    putrequest(self, method, url, *arguments, **options)
+def sent(self, data, *flags):
+    if request := REQUEST.match(data):
+        unanswered[self] = (TARGET.search(data) or request)[1].decode()
+    return sendall(self, data, *flags)
 
 
-def with_header(self, name, *values):
-    if str(name).lower() == "x-amz-target":
-        target = values[0].decode() if isinstance(values[0], bytes) else values[0]
-        self.made = target.split(".")[1]
-    putheader(self, name, *values)
-
-
-def answered(self):
-    response = getresponse(self)
-    if f"{self.host}:{self.port}" == os.environ.get("AWS_LAMBDA_RUNTIME_API"):
-        return response
-    match ask(self.made):
+def received(self, buffer):
+    count = readinto(self, buffer)
+    request = unanswered.pop(self._sock, None)
+    if request is None:
+        return count
+    match ask(request):
         case "error":
-            raise RuntimeError(f"a fault of the tests after {self.made}")
+            raise RuntimeError(f"a fault of the tests after {request}")
         case "lost":
-            self.close()
-            raise ConnectionResetError(f"a fault of the tests after {self.made}")
+            raise ConnectionResetError(f"a fault of the tests after {request}")
         case "exit":
             os._exit(1)
         case "kill":
@@ -60,10 +56,8 @@ def answered(self):
             # It ends with the process that Lambda started: AFT's shim, if there is one.
             os.kill(os.getppid() if "AFT_ENDPOINT" in os.environ else os.getpid(), signal.SIGKILL)
             signal.pause()
-    return response
+    return count
 
 
 if "FAULTS" in os.environ:
-    http.client.HTTPConnection.putrequest = begun
-    http.client.HTTPConnection.putheader = with_header
-    http.client.HTTPConnection.getresponse = answered
+    socket.socket.sendall, socket.SocketIO.readinto = sent, received
