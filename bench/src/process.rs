@@ -53,18 +53,56 @@ impl Drop for OneCore {
 /// # Errors
 /// If there is no such process.
 pub fn resident_bytes(pid: u32) -> io::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kilobytes =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
-    kilobytes.map(|kilobytes: u64| kilobytes * 1_024).ok_or_else(|| io::Error::other("the process has no memory"))
+    kilobytes(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// The most that a process has had in memory (`VmHWM`), in bytes.
+///
+/// # Errors
+/// If there is no such process.
+pub fn most_resident_bytes(pid: u32) -> io::Result<u64> {
+    kilobytes(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
+/// A process's memory, in bytes, in which what it shares with others is counted by its share (`Pss`).
+///
+/// # Errors
+/// If there is no such process, or the kernel does not tell.
+pub fn proportional_bytes(pid: u32) -> io::Result<u64> {
+    kilobytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+fn kilobytes(file: &str, name: &str) -> io::Result<u64> {
+    let text = std::fs::read_to_string(file)?;
+    let kilobytes = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok());
+    kilobytes.map(|kilobytes: u64| kilobytes * 1_024).ok_or_else(|| io::Error::other(format!("{file} has no {name}")))
+}
+
+/// The processor time that the living threads of a process have had, user's and kernel's.
+///
+/// # Errors
+/// If there is no such process, or the kernel does not tell.
+pub fn processor_time(pid: u32) -> io::Result<Duration> {
+    let mut nanos = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        let first = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+        nanos += first.unwrap_or(0_u64);
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::resident_bytes;
+    use std::time::Duration;
+
+    use super::{most_resident_bytes, processor_time, proportional_bytes, resident_bytes};
 
     #[test]
-    fn a_process_that_lives_has_memory() {
-        assert!(resident_bytes(std::process::id()).unwrap() > 0);
+    fn a_process_that_lives_has_memory_and_has_had_a_processor() {
+        let me = std::process::id();
+        let resident = resident_bytes(me).unwrap();
+        assert!(resident > 0 && most_resident_bytes(me).unwrap() >= resident && proportional_bytes(me).unwrap() > 0);
+        assert!(processor_time(me).unwrap() > Duration::ZERO);
     }
 }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use crate::samples::Samples;
 
-/// What is promised of a figure: at most this.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What is measured, and what is promised of it: at most this.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub enum Quantity {
     /// A duration.
     Time(Duration),
     /// Bytes.
     Size(u64),
+    /// How many.
+    Count(u64),
 }
 
 impl Quantity {
@@ -19,7 +21,8 @@ impl Quantity {
         match (self, target) {
             (Self::Time(time), Self::Time(target)) => time > target,
             (Self::Size(size), Self::Size(target)) => size > target,
-            (Self::Time(_), Self::Size(_)) | (Self::Size(_), Self::Time(_)) => true,
+            (Self::Count(count), Self::Count(target)) => count > target,
+            (Self::Time(_) | Self::Size(_) | Self::Count(_), _) => true,
         }
     }
 }
@@ -30,6 +33,7 @@ impl fmt::Display for Quantity {
             Self::Time(time) if time < Duration::from_millis(1) => format!("{:.1} µs", time.as_secs_f64() * 1e6),
             Self::Time(time) => format!("{:.2} ms", time.as_secs_f64() * 1e3),
             Self::Size(bytes) => format!("{:.1} MB", bytes as f64 / 1e6),
+            Self::Count(count) => count.to_string(),
         };
         f.pad(&text)
     }
@@ -104,17 +108,23 @@ const HEAD: [&str; 6] = ["what", "p50", "p99", "beside it", "target", ""];
 /// The rows as a table in Markdown, aligned for the eye.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
-    let cells: Vec<_> = std::iter::once(HEAD.map(str::to_owned)).chain(rows.iter().map(Row::cells)).collect();
-    let width = |column: usize| cells.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let line = |cells: &[String; 6]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+    aligned(&HEAD.map(str::to_owned), rows.iter().map(Row::cells))
+}
+
+/// Lines beneath a head as a table in Markdown, aligned for the eye.
+pub fn aligned<Line: AsRef<[String]>>(head: &[String], lines: impl IntoIterator<Item = Line>) -> String {
+    let lines: Vec<_> = lines.into_iter().collect();
+    let all = || std::iter::once(head).chain(lines.iter().map(AsRef::as_ref));
+    let width = |column: usize| all().map(|cells| cells[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &[String]| {
+        let padded = cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
         format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
     };
-    let rule = widths.map(|width| "-".repeat(width));
+    let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
     let mut text = String::new();
-    for (number, row) in cells.iter().enumerate() {
-        text.push_str(&line(row));
+    for (number, cells) in all().enumerate() {
+        text.push_str(&line(cells));
         if number == 0 {
             text.push_str(&line(&rule));
         }

@@ -42,6 +42,12 @@ impl Setup {
         Ok(Self { programs, config, engine })
     }
 
+    /// Where the engine listens.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        self.engine.endpoint().to_string()
+    }
+
     /// Ends the engine.
     ///
     /// # Errors

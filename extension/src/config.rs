@@ -176,13 +176,14 @@ mod tests {
             ("AFT_WRITE_LOOK_UP", "on"),
             ("AFT_CACHE_BYTES", "4 MiB"),
             ("AFT_DYNAMODB_ENDPOINT", "localhost:8000"),
+            ("AFT_CA_BUNDLE", "ca.pem"),
             ("AFT_CONTROL_SOCKET", "control.sock"),
             ("AFT_LOG", "loud"),
             ("AFT_TABLE", "orders"),
             ("AWS_LAMBDA_MAX_CONCURRENCY", "16"),
         ])
         .unwrap_err();
-        assert!(line.starts_with("16 fault(s)"), "{line}");
+        assert!(line.starts_with("17 fault(s)"), "{line}");
         assert_eq!(line.lines().count(), 1);
         for name in ["AFT_DATA_TABLE is not set", "AWS_REGION is not set", "AFT_TABLE is not a setting", "managed"] {
             assert!(line.contains(name), "{name:?} in {line:?}");

@@ -62,12 +62,13 @@ mod tests {
             ("AFT_DATA_TABLE", ""),
             ("AFT_TRANSACTION_TABEL", "t"),
             ("AFT_DYNAMODB_ENDPOINT", "localhost:8000"),
+            ("AFT_CA_BUNDLE", "/nowhere/ca.pem"),
             ("AFT_LOG", "loud"),
             ("AWS_REGION", ""),
             ("AWS_SECRET_ACCESS_KEY", ""),
         ])
         .unwrap_err();
-        assert!(line.starts_with("6 fault(s)"), "{line}");
+        assert!(line.starts_with("7 fault(s)"), "{line}");
         assert_eq!(line.lines().count(), 1);
         let same = read(&[("AFT_TRANSACTION_TABLE", "orders")]).unwrap_err();
         assert!(same.contains("name the same table"), "{same}");

@@ -47,6 +47,7 @@ impl Ground {
             transaction_table: format!("{name}-transactions"),
             region: REGION.to_owned(),
             endpoint: Some(endpoint.parse()?),
+            ca_bundle: None,
             credentials: Credentials::Keys {
                 access_key_id: "local".to_owned(),
                 secret_access_key: "local".to_owned(),
