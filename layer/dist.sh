@@ -24,8 +24,8 @@ for architecture; do
 done
 cp -R layer/sam "$stage/aft/layer"
 mv "$stage/aft/layer/sam/built.mk" "$stage/aft/Makefile"
-mkdir -p "$stage/aft/examples/transfer-python"
-cp examples/transfer-python/*.py "$stage/aft/examples/transfer-python"
+mkdir -p "$stage/aft/examples/bank"
+cp examples/bank/app.py "$stage/aft/examples/bank"
 cp template.yaml "${licences[@]}" "$stage/aft"
 # As layer/pack.py packs: names, bytes, what is executable.
 tar --create --directory "$stage" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX aft |
