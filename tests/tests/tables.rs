@@ -71,6 +71,36 @@ async fn tables_that_several_make_at_once_are_made_once() {
     engine.stop().await.unwrap();
 }
 
+/// Two hosts that were started at once over one new file: the second one's engine answered with an internal error, because it
+/// had not seen the tables when it looked, and found them when it wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_are_started_at_once_over_a_new_file_make_its_tables_once() {
+    let directory = std::env::temp_dir().join(format!("aft-tables-at-once-{}", std::process::id()));
+    for number in 0..20 {
+        let storage = Storage::File(directory.join(format!("{number}.sqlite")));
+        let mut engines = Vec::new();
+        for _ in 0..3 {
+            engines.push(Embedded::start(storage.clone()).await.unwrap());
+        }
+        let stores = engines.iter().map(|engine| store(engine, "orders", "orders-transactions"));
+        let tasks: Vec<_> = stores
+            .map(|store| {
+                tokio::spawn(async move {
+                    store.create_tables().await?;
+                    store.probe().await
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        for engine in engines {
+            engine.stop().await.unwrap();
+        }
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 /// Making the tables again leaves what they hold; a database on disk keeps it when the engine ends.
 #[tokio::test]
 async fn a_file_keeps_the_tables() {
