@@ -251,3 +251,9 @@ fn constants(files: &[&str]) -> BTreeMap<String, usize> {
     }
     found
 }
+
+#[test]
+fn the_python_in_the_documents_does_what_they_say() {
+    let said = output(python().arg(repository().join("tests/functions/snippets.py")).arg(repository()));
+    assert!(String::from_utf8_lossy(&said.stdout).ends_with(" blocks\n"));
+}
