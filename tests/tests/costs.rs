@@ -10,9 +10,9 @@ use aft_cli::embedded::{Embedded, Storage};
 use aft_cli::{Host, HostConfig, Invocation, Layer, LayerBinaries, LogSink, Program};
 use aft_tests::emulator::layer_binary;
 use aft_tests::growth::price;
-use aft_tests::store;
 use aft_tests::store_proxy::{StoreProxy, StoreRequest};
 use aft_tests::tools::{repository, tool};
+use aft_tests::{layer, store};
 use serde_json::{Value, json};
 
 /// How a function writes.
