@@ -35,6 +35,7 @@ impl World {
             region: "us-east-1".to_owned(),
             endpoint: Some(engine.endpoint().parse().unwrap()),
             credentials: Credentials::Keys { access_key_id: keys(), secret_access_key: keys(), session_token: None },
+            ca_bundle: None,
             reads: ReadConsistency::Strong,
         });
         store.create_tables().await.unwrap();
