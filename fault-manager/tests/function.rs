@@ -34,6 +34,7 @@ impl World {
             transaction_table: "orders-transactions".to_owned(),
             region: "us-east-1".to_owned(),
             endpoint: Some(engine.endpoint().parse().unwrap()),
+            ca_bundle: None,
             credentials: Credentials::Keys { access_key_id: keys(), secret_access_key: keys(), session_token: None },
             ca_bundle: None,
             reads: ReadConsistency::Strong,
