@@ -142,6 +142,30 @@ fn sam_builds_what_the_template_deploys() {
     let differing = String::from_utf8(compared.stdout).unwrap();
     let lines = differing.lines().filter(|line| line.starts_with(['<', '>', 'O', 'B']));
     assert_eq!(lines.filter(|line| !line.contains("CodeUri: ")).collect::<Vec<_>>(), [""; 0], "{differing}");
+
+    // The parameter alone decides, through the nested stack: with the other value, what lies under the other name is taken.
+    let other = if here == "x86_64" { "arm64" } else { "x86_64" };
+    fs::rename(folder.join("aft/built").join(here), folder.join("aft/built").join(other)).unwrap();
+    let text = fs::read_to_string(&template).unwrap();
+    fs::write(&template, text.replace(&format!("Architecture: {here}"), &format!("Architecture: {other}"))).unwrap();
+    let (built, said) = sam(&["build"], &template);
+    assert!(built && from_release.join("FaultManager/bootstrap").exists(), "{said}");
+}
+
+#[test]
+fn each_folder_builds_for_its_architecture() {
+    for architecture in ["x86_64", "arm64"] {
+        let makefile = repository().join(format!("layer/sam/{architecture}/Makefile"));
+        for (resource, what) in [("AftLayer", "layer"), ("FaultManager", "fault-manager")] {
+            // Where SAM starts it is another folder, a copy of this one.
+            let mut make = Command::new("make");
+            make.args(["--dry-run", "--makefile"]).arg(&makefile).arg(format!("build-{resource}"));
+            let output = make.env("ARTIFACTS_DIR", "/artifacts").current_dir(std::env::temp_dir()).output().unwrap();
+            let commands = String::from_utf8(output.stdout).unwrap();
+            assert!(commands.contains(&format!("layer/build.sh {what} {architecture}\n")), "{commands}");
+            assert!(commands.contains("\"/artifacts\""), "{commands}");
+        }
+    }
 }
 
 /// What `sam build` makes of the nested template.
