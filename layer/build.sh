@@ -7,6 +7,7 @@
 #     extensions/aft-extension                Lambda starts every file in here; an extension registers under its file's name
 #     aft-runtime-shim                        AWS_LAMBDA_EXEC_WRAPPER=/opt/aft-runtime-shim
 #     bootstrap                               what OS-only runtimes start instead, if the function's package has none (docs/platforms.md)
+#     licenses/aft                            ours, and those of what the programs contain
 #     python/aft, nodejs/node_modules/aft     the helper libraries: Lambda has these folders on the languages' search paths
 #   target/layer/local/                     the same, of `local`: for `aft local --layer`
 #   target/layer/aft-<architecture>.zip     the same, packed, and its SHA-256 beside it
@@ -37,6 +38,8 @@ lay_out() { # BINARIES STAGE
   install -m 755 "$1/aft-runtime-shim" layer/bootstrap "$2"
   copy layer/python/aft "$2/python/aft"
   copy layer/nodejs/aft "$2/nodejs/node_modules/aft"
+  mkdir -p "$2/licenses/aft"
+  install -m 644 LICENSE-APACHE LICENSE-MIT layer/THIRD-PARTY.txt "$2/licenses/aft"
 }
 
 what=${1:-} architecture=${2:-}

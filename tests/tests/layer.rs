@@ -42,8 +42,39 @@ const BINARIES: [&str; 2] = ["aft-runtime-shim", "extensions/aft-extension"];
 /// What else is in the layer and can be started.
 const SCRIPTS: [&str; 1] = ["bootstrap"];
 
-/// What can only be read: the helper libraries, `layer/python/aft` and `layer/nodejs/aft`.
-const LIBRARIES: &[&str] = &[];
+/// What can only be read: licences, and the helper libraries, `layer/python/aft` and `layer/nodejs/aft`.
+const READABLE: &[&str] = &[
+    "licenses/aft/LICENSE-APACHE",
+    "licenses/aft/LICENSE-MIT",
+    "licenses/aft/THIRD-PARTY.txt",
+    "nodejs/node_modules/aft/index.d.mts",
+    "nodejs/node_modules/aft/index.d.ts",
+    "nodejs/node_modules/aft/index.js",
+    "nodejs/node_modules/aft/index.mjs",
+    "nodejs/node_modules/aft/lib/attempt.js",
+    "nodejs/node_modules/aft/lib/endpoint.js",
+    "nodejs/node_modules/aft/lib/errors.js",
+    "nodejs/node_modules/aft/lib/transactions.js",
+    "nodejs/node_modules/aft/lib/values.js",
+    "nodejs/node_modules/aft/package.json",
+    "nodejs/node_modules/aft/sqs.d.mts",
+    "nodejs/node_modules/aft/sqs.d.ts",
+    "nodejs/node_modules/aft/sqs.js",
+    "nodejs/node_modules/aft/sqs.mjs",
+    "nodejs/node_modules/aft/testing.d.mts",
+    "nodejs/node_modules/aft/testing.d.ts",
+    "nodejs/node_modules/aft/testing.js",
+    "nodejs/node_modules/aft/testing.mjs",
+    "python/aft/__init__.py",
+    "python/aft/_attempt.py",
+    "python/aft/_endpoint.py",
+    "python/aft/_errors.py",
+    "python/aft/_transactions.py",
+    "python/aft/_values.py",
+    "python/aft/py.typed",
+    "python/aft/sqs.py",
+    "python/aft/testing.py",
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -105,7 +136,7 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
 
 fn the_zip_holds_what_is_listed_here_and_nothing_else(architecture: Architecture) {
     let started = BINARIES.into_iter().chain(SCRIPTS).map(|name| (name, "100755"));
-    let mut expected: Vec<_> = started.chain(LIBRARIES.iter().map(|name| (*name, "100644"))).collect();
+    let mut expected: Vec<_> = started.chain(READABLE.iter().map(|name| (*name, "100644"))).collect();
     expected.sort_unstable();
     let entries = entries(&zip(architecture));
     let actual: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.mode.as_str())).collect();
