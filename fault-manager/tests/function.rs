@@ -36,7 +36,6 @@ impl World {
             endpoint: Some(engine.endpoint().parse().unwrap()),
             ca_bundle: None,
             credentials: Credentials::Keys { access_key_id: keys(), secret_access_key: keys(), session_token: None },
-            ca_bundle: None,
             reads: ReadConsistency::Strong,
         });
         store.create_tables().await.unwrap();
