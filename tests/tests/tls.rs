@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 
 use aft_cli::arguments::{Arguments, Command};
 use aft_cli::embedded::{Embedded, Storage};
-use aft_cli::{Engine, Host, HostConfig, Invocation, Layer, LayerBinaries, Program, Tables};
+use aft_cli::{Engine, Host, HostConfig, Invocation, Program, Tables};
 use aft_protocol::key::Key;
 use aft_store::Store;
-use aft_tests::emulator::layer_binary;
-use aft_tests::store;
 use aft_tests::tls::Tls;
+use aft_tests::{layer, store};
 use clap::Parser;
 
 const FUNCTION: &str = env!("CARGO_BIN_EXE_shared-function");
@@ -22,8 +21,7 @@ async fn with_the_bundle_everything_works_over_tls() {
     let tls = Tls::before(&engine.endpoint()).await;
     let (tables, bundle) = (Tables::default(), tls.bundle().to_str().unwrap());
     let mut config = HostConfig::new(Program::new(FUNCTION)).unwrap();
-    let binaries = LayerBinaries::side_by_side(layer_binary("aft-runtime-shim").parent().unwrap());
-    config.layer = Some(Layer::aft(&binaries).unwrap());
+    config.layer = Some(layer::shipped());
     config.environment.insert("AFT_CA_BUNDLE".to_owned(), bundle.to_owned());
     let secure = Engine::Endpoint { url: tls.endpoint().parse().unwrap(), create_tables: true };
     let connected = secure.connect(&mut config, &tables).await.unwrap();
