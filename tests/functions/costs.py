@@ -16,9 +16,13 @@ def keys(event):
     return [f"{event['keys']}/{number}".ljust(32, "-") for number in range(event["writes"])]
 
 
+def value(event):
+    """So many bytes as JSON."""
+    return "v" * (event["value"] - 2)
+
+
 def document(event):
-    """A JSON text of so many bytes."""
-    return json.dumps("v" * (event["value"] - 2))
+    return json.dumps(value(event))
 
 
 RESPONSE = "r" * 98
@@ -76,25 +80,14 @@ def transaction():
 
 
 def aft():
-    """The local endpoint."""
-    import http.client
-    from urllib.parse import quote, urlsplit
-
-    connection = http.client.HTTPConnection(urlsplit(os.environ["AFT_ENDPOINT"]).netloc)
-    headers = {"X-Aft-Token": os.environ["AFT_TOKEN"], "Content-Type": "application/json"}
-
-    def request(method, key, body=None):
-        connection.request(method, "/v1/kv/" + quote(key, safe=""), body, headers)
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status not in (200, 204, 404):
-            raise RuntimeError(content.decode())
+    """The library that comes with the layer."""
+    import aft
 
     def handler(event, context):
         for key in keys(event)[: event["reads"]]:
-            request("GET", key)
+            aft.get(key)
         for key in keys(event):
-            request("PUT", key, document(event))
+            aft.put(key, value(event))
         return RESPONSE
 
     return handler

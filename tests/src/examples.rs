@@ -104,13 +104,7 @@ impl World {
         config.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), self.engine.endpoint().to_string());
         let tables = self.ask("ListTables", &json!({})).await;
         if !tables["TableNames"].as_array().expect("a list").contains(&json!(PLAIN_TABLE)) {
-            let table = json!({
-                "TableName": PLAIN_TABLE,
-                "BillingMode": "PAY_PER_REQUEST",
-                "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
-                "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
-            });
-            self.ask("CreateTable", &table).await;
+            store::make_plain_table(&self.engine.endpoint().to_string(), PLAIN_TABLE, "pk").await;
         }
         Host::start(config).await.expect("the host starts")
     }

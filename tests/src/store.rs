@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency, TimeLimits};
 use hyper::Request;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::emulator::send;
 
@@ -37,6 +37,20 @@ pub fn config(endpoint: &str, data_table: &str, transaction_table: &str) -> Conf
 #[must_use]
 pub fn patient(config: &Config) -> DynamoDb {
     DynamoDb::with_time_limits(config, &TimeLimits { connect: PATIENCE, answer: PATIENCE, request: PATIENCE })
+}
+
+/// Makes a table of another program's, with this string key.
+///
+/// # Panics
+/// If it is there, or cannot be made.
+pub async fn make_plain_table(endpoint: &str, name: &str, key: &str) {
+    let table = json!({
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+    });
+    ask(endpoint, "DynamoDB_20120810.CreateTable", &table).await;
 }
 
 /// A request to an engine as another program would send it.

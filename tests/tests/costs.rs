@@ -111,13 +111,7 @@ impl World {
             store::patient(&tables).create_tables().await.unwrap();
         } else {
             for (table, key) in [("plain", "k"), ("records", "id")] {
-                let table = json!({
-                    "TableName": table,
-                    "BillingMode": "PAY_PER_REQUEST",
-                    "AttributeDefinitions": [{ "AttributeName": key, "AttributeType": "S" }],
-                    "KeySchema": [{ "AttributeName": key, "KeyType": "HASH" }],
-                });
-                store::ask(&engine.endpoint(), "DynamoDB_20120810.CreateTable", &table).await;
+                store::make_plain_table(&engine.endpoint(), table, key).await;
             }
         }
         let host = Host::start(config).await.unwrap();

@@ -95,17 +95,23 @@ async fn a_checkout_that_is_cut_off_anywhere_makes_one_order() {
     host.stop().await;
 }
 
+/// One order twice at the same time: the second one comes, and is answered, while the first one waits after its first request.
+async fn double_click(world: &World, host: &Arc<Host>) -> (Value, Value) {
+    let wanted = order("double-click", &apples(2));
+    let mut held = world.faults.hold_after(1);
+    let slow = asking(host, wanted.clone());
+    held.reached().await;
+    let fast = succeed(host, &wanted).await;
+    held.go();
+    (fast, slow.await.unwrap())
+}
+
 async fn a_double_click_makes_one_order() {
     let world = World::start().await;
     let host = Arc::new(world.with_aft(CHECKOUT, 2).await);
     stock(&host).await;
-    let wanted = order("double-click", &apples(2));
-    let mut held = world.faults.hold_after(1);
-    let slow = asking(&host, wanted.clone());
-    held.reached().await;
-    let fast = succeed(&host, &wanted).await;
-    held.go();
-    assert_eq!(slow.await.unwrap(), fast);
+    let (fast, slow) = double_click(&world, &host).await;
+    assert_eq!(slow, fast);
     assert_eq!(read(&fast).0, 201);
     assert_eq!(left(&world, "apple").await, 8);
     stop(host).await;
@@ -232,13 +238,7 @@ async fn before_aft_a_double_click_makes_two_orders() {
     let world = World::start().await;
     let host = Arc::new(world.before_aft(CHECKOUT, 2).await);
     stock(&host).await;
-    let wanted = order("double-click", &apples(2));
-    let mut held = world.faults.hold_after(1);
-    let slow = asking(&host, wanted.clone());
-    held.reached().await;
-    let fast = succeed(&host, &wanted).await;
-    held.go();
-    let slow = slow.await.unwrap();
+    let (fast, slow) = double_click(&world, &host).await;
     assert_eq!((read(&fast).0, read(&slow).0), (201, 201));
     assert_ne!(fast, slow, "two orders");
     assert_eq!(without_aft(&world).await, (2, json!(6)), "for one key");
