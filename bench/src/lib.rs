@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `benches/functions.rs` | the pure functions that every request pays for (divan) |
 //! | `benches/contention.rs` | serializable beside the same work by hand and beside read atomic; prints tables |
+//! | `benches/scale.rs` | thousands of sandboxes; prints tables, and the model's error |
 //! | `benches/processes.rs` | the layer's processes as they are shipped; prints one table |
 //! | `benches/cold-start.rs` | cold starts over TLS, at shares of a processor; prints tables |
 //! | [`buffer`] | PUT and GET of the write buffer, beside a server that only says hello |
@@ -11,6 +12,9 @@
 //! | [`control`] | the round trips between shim and extension that an invocation waits for |
 //! | [`start`] | from exec to register; sizes |
 //! | [`mod@contention`] | clients that meet at the same keys, in virtual time and on DynamoDB Local |
+//! | [`mod@scale`] | thousands of sandboxes on partitions with limits, in virtual time |
+//! | [`sandbox`] | a session as a sandbox has it, in virtual time |
+//! | [`latency`] | how long DynamoDB is taken to need |
 //! | [`mod@cold_start`] | a sandbox from exec to its second answer |
 //! | [`setup`] | the programs, the embedded engine, a host's configuration |
 //! | [`lambda`] | Lambda's APIs for one sandbox, which note when they are called |
@@ -30,10 +34,13 @@ pub mod connection;
 pub mod contention;
 pub mod control;
 pub mod lambda;
+pub mod latency;
 pub mod process;
 pub mod proxied;
 pub mod report;
 pub mod samples;
+pub mod sandbox;
+pub mod scale;
 pub mod setup;
 pub mod start;
 

@@ -6,12 +6,13 @@
 //! | [`system`] | the systems, and the worlds that they run in |
 //! | [`work`] | what a request asks for |
 //! | [`storage`] | a DynamoDB engine behind a door that is as slow as DynamoDB, and counts |
-//! | [`latency`] | how slow |
+//! | [`latency`](mod@latency) | how slow: as in the model of thousands of sandboxes, in crate `aft-bench` |
 //! | [`processor`] | processor time of the layer's processes |
 //! | [`writes`] | workload: 1, 5 and 10 writes (Figure 2 of AFT's paper) |
 //! | [`report`] | tables, and the file that the plots are drawn from |
 
-pub mod latency;
+pub use aft_bench::latency;
+
 pub mod processor;
 pub mod report;
 pub mod storage;

@@ -25,13 +25,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use aft_extension::session::Behaviour;
 use aft_protocol::isolation::Isolation;
 use futures_util::future::join_all;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use crate::Error;
-use aft::Sandbox;
+use crate::sandbox::{Sandbox, shipped};
 use aft_simulation::paper::random::Random;
 use client::{Pauses, serve};
 use ground::Ground;
@@ -147,7 +148,10 @@ fn client<'a>(
     [work, requests, own]: [Random; 3],
 ) -> Served<'a> {
     let (pauses, start) = (contestant.pauses(), Instant::now());
-    let sandbox = |isolation| Sandbox::new(ground.store(requests.clone()), isolation, start, own.clone());
+    let sandbox = |isolation| {
+        let behaviour = Behaviour { isolation, ..shipped() };
+        Sandbox::new(ground.store(requests.clone()), behaviour, start, own.clone())
+    };
     let by_hand =
         |keeps_record| ByHand::new(ground.client(requests.clone()), ground.tables(), keeps_record, own.clone());
     match contestant {
