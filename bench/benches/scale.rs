@@ -21,6 +21,8 @@ use aft_bench::scale::{Case, Inputs, run};
 use aft_extension::session::Ack;
 use clap::Parser;
 
+/// Transactions in a window, at least.
+const LEAST: usize = 2_000;
 /// Sizes whose ceilings are listed.
 const SIZES: [usize; 6] = [200, 700, 1_024, 4_096, 16_384, 65_536];
 
@@ -36,8 +38,9 @@ struct Arguments {
     /// How large each value is.
     #[arg(long, value_delimiter = ',', default_value = "4096,200")]
     bytes: Vec<usize>,
-    /// Partitions of each table, for the largest number of sandboxes at the first two skews; otherwise every key has one to itself.
-    #[arg(long, value_delimiter = ',', default_value = "40,400")]
+    /// Partitions of each table, for the largest number of sandboxes at the first two skews and the first size; otherwise every key
+    /// has one to itself.
+    #[arg(long, value_delimiter = ',', default_value = "40")]
     partitions: Vec<u64>,
     /// Write units a second of one partition.
     #[arg(long, default_value_t = 1_000.0)]
@@ -129,7 +132,7 @@ fn measure(arguments: &Arguments) -> Result<(), Error> {
     let calibration = match &arguments.calibrate {
         Some(file) => {
             let Arguments { calibrate_reads: reads, calibrate_writes: writes, keys, seed, .. } = *arguments;
-            let compared = calibrate(file, Asked { reads, writes, keys, skew: 1.0 }, seed)?;
+            let compared = calibrate(file, Asked { reads, writes, keys, skew: 1.0 }, seed, LEAST)?;
             println!("The model beside what was measured\n\n{}", of_calibration(&compared));
             compared
         }
@@ -158,12 +161,13 @@ fn measure(arguments: &Arguments) -> Result<(), Error> {
 /// Prints what each cell comes to.
 fn grid(arguments: &Arguments) -> Result<Vec<Row>, Error> {
     let began = Instant::now();
-    let inputs = Inputs { model: model(arguments), keys: arguments.keys, seed: arguments.seed };
+    let inputs = Inputs { model: model(arguments), keys: arguments.keys, seed: arguments.seed, least: LEAST };
     let most = arguments.sandboxes.iter().copied().max().unwrap_or_default();
     let (mut rows, mut sandbox_bytes) = (Vec::new(), 0);
     for &bytes in &arguments.bytes {
         for &skew in &arguments.skew {
-            let limited = arguments.skew.iter().take(2).any(|first| *first == skew);
+            let limited =
+                arguments.skew.iter().take(2).any(|first| *first == skew) && arguments.bytes.first() == Some(&bytes);
             let limited = if limited { arguments.partitions.as_slice() } else { &[] };
             let limited = limited.iter().map(|count| (most, Some(*count)));
             let free = arguments.sandboxes.iter().map(|sandboxes| (*sandboxes, None));

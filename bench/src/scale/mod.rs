@@ -46,12 +46,15 @@ use partitions::Limits;
 use storage::{Storage, Tables, Usage, Watch};
 use workload::{Client, Keys, Progress, Tally, Work};
 
-/// Transactions of each sandbox before the window, and in it; and how many there are at least.
-const BEFORE: usize = 20;
-const WITHIN: usize = 20;
-const LEAST: usize = 2_000;
-/// How long each takes at the longest: where sandboxes wait for a partition, this ends it.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Transactions of each sandbox before the window.
+const BEFORE: usize = 4;
+/// And so many more where a partition was at its limit: by then those that want a hot key all wait for it.
+const THROTTLED_BEFORE: usize = 16;
+/// And in the window.
+const WITHIN: usize = 5;
+/// Where sandboxes wait for a partition, time ends it: the first is longer than a function has.
+const LONGEST_BEFORE: Duration = Duration::from_secs(45);
+const LONGEST_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is the same for all cells of a run.
 #[derive(Debug, Clone)]
@@ -62,6 +65,8 @@ pub struct Inputs {
     pub keys: usize,
     /// Where all draws come from.
     pub seed: u64,
+    /// How many transactions there are in a window at least, and before it.
+    pub least: usize,
 }
 
 /// One cell.
@@ -136,11 +141,15 @@ async fn simulate(inputs: &Inputs, case: Case) -> Result<Cell, Error> {
     });
     let clients = join_all(clients);
     let windows = async {
-        let _ = progress.window(case.sandboxes, LONGEST).await;
+        let _ = progress.window(case.sandboxes, LONGEST_BEFORE).await;
         let full = resident_bytes(std::process::id());
-        let _ = progress.window((BEFORE * case.sandboxes).max(LEAST), LONGEST).await;
-        let _ = tables.usage();
-        let (tally, window) = progress.window((WITHIN * case.sandboxes).max(LEAST), LONGEST).await;
+        let transactions = |each: usize| (each * case.sandboxes).max(inputs.least);
+        let _ = progress.window(transactions(BEFORE), LONGEST_BEFORE).await;
+        if tables.usage().throttled > 0 {
+            let _ = progress.window(transactions(THROTTLED_BEFORE), LONGEST_BEFORE).await;
+            let _ = tables.usage();
+        }
+        let (tally, window) = progress.window(transactions(WITHIN), LONGEST_WITHIN).await;
         (tally, window, full)
     };
     match select(clients, Box::pin(windows)).await {
@@ -175,7 +184,7 @@ mod tests {
     use super::partitions::Limits;
     use super::report::{Row, of_rates};
     use super::workload::Work;
-    use super::{Case, Cell, Inputs, run};
+    use super::{Case, Inputs, run};
     use crate::latency::Model;
 
     const PRICES: Prices = Prices { write: 0.625, read: 0.125, storage: 0.25 };
@@ -189,16 +198,17 @@ mod tests {
     };
     const CASE: Case = Case { ack: Ack::Visible, sandboxes: 10, work: WORK, limits: Limits::NONE };
 
-    fn cell(keys: usize, case: Case) -> Cell {
-        run(&Inputs { model: Model::default(), keys, seed: 1 }, case).unwrap()
+    fn row_of(keys: usize, case: Case, least: usize) -> Row {
+        let cell = run(&Inputs { model: Model::default(), keys, seed: 1, least }, case).unwrap();
+        Row::of(&cell, keys, 604_800.0, &PRICES).unwrap()
     }
 
     fn row(keys: usize, case: Case) -> Row {
-        Row::of(&cell(keys, case), keys, 604_800.0, &PRICES).unwrap()
+        row_of(keys, case, 400)
     }
 
     fn table(seed: u64) -> String {
-        let inputs = Inputs { model: Model::default(), keys: 50, seed };
+        let inputs = Inputs { model: Model::default(), keys: 50, seed, least: 400 };
         let work = Work { skew: 1.5, bytes: 4_096, ..WORK };
         // Throttled, so that retries and their pauses are in it.
         let case = Case { work, sandboxes: 20, limits: Limits { partitions: Some(3), ..Limits::default() }, ..CASE };
@@ -217,8 +227,8 @@ mod tests {
     #[test]
     fn a_transaction_takes_the_units_that_the_documents_say() {
         let units = |writes: usize, reads: usize, bytes: usize| {
-            // So many keys that none is drawn twice; what is under way at the ends of the window is the difference.
-            let row = row(100_000, Case { work: Work { reads, writes, bytes, ..WORK }, ..CASE });
+            // So many keys that hardly one is drawn twice; what is under way at the ends of the window is the difference.
+            let row = row(5_000, Case { work: Work { reads, writes, bytes, ..WORK }, ..CASE });
             [row.write_units, row.read_units].map(|units| (units * 10.0).round() / 10.0)
         };
         assert_eq!(units(1, 0, 200), [2.0, 2.0]);
@@ -235,7 +245,8 @@ mod tests {
         for (bytes, expected) in [(200, 1_000.0), (4_096, 200.0)] {
             let work = Work { reads: 0, bytes, handler: Duration::ZERO, ..WORK };
             let case = Case { work, sandboxes: 100, ..CASE };
-            let limited = row(1, Case { limits: Limits::default(), ..case });
+            // Long enough for the second's worth of units that the partition has saved to be gone.
+            let limited = row_of(1, Case { limits: Limits::default(), ..case }, 3_000);
             assert_eq!(ceiling(&work, 1, &Limits::default()).unwrap(), expected);
             assert!((limited.per_second / expected - 1.0).abs() < 0.03, "{bytes} bytes: {limited:?}");
             assert!(limited.hottest_write_units <= 1_030.0 && limited.throttled > 0.1, "{limited:?}");
@@ -248,11 +259,11 @@ mod tests {
     /// before the head.
     #[test]
     fn a_transaction_takes_as_long_as_its_round_trips() {
-        let visible = row(100_000, CASE);
+        let visible = row(1_000, CASE);
         assert!((24.5..26.5).contains(&visible.p50), "5 times 3 ms and the tail's share, and 10: {visible:?}");
-        let durable = row(100_000, Case { ack: Ack::Durable, ..CASE });
+        let durable = row(1_000, Case { ack: Ack::Durable, ..CASE });
         assert!((2.5..3.7).contains(&(visible.p50 - durable.p50)), "{visible:?} {durable:?}");
-        let slower = row(100_000, Case { work: Work { overhead: Duration::from_micros(500), ..WORK }, ..CASE });
+        let slower = row(1_000, Case { work: Work { overhead: Duration::from_micros(500), ..WORK }, ..CASE });
         assert!((0.4..0.6).contains(&(slower.p50 - visible.p50)), "half a millisecond is not rounded away: {slower:?}");
         let throughput = 10.0 / (visible.p50 / 1e3);
         assert!((visible.per_second / throughput - 1.0).abs() < 0.03, "a closed loop of ten: {visible:?}");
