@@ -52,9 +52,8 @@ const BEFORE: usize = 4;
 const THROTTLED_BEFORE: usize = 16;
 /// And in the window.
 const WITHIN: usize = 5;
-/// Where sandboxes wait for a partition, time ends it: the first is longer than a function has.
-const LONGEST_BEFORE: Duration = Duration::from_secs(45);
-const LONGEST_WITHIN: Duration = Duration::from_secs(30);
+/// Where sandboxes wait for a partition, time ends each of the three: the first two together are longer than a function has.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// What is the same for all cells of a run.
 #[derive(Debug, Clone)]
@@ -141,15 +140,15 @@ async fn simulate(inputs: &Inputs, case: Case) -> Result<Cell, Error> {
     });
     let clients = join_all(clients);
     let windows = async {
-        let _ = progress.window(case.sandboxes, LONGEST_BEFORE).await;
+        let _ = progress.window(case.sandboxes, LONGEST).await;
         let full = resident_bytes(std::process::id());
         let transactions = |each: usize| (each * case.sandboxes).max(inputs.least);
-        let _ = progress.window(transactions(BEFORE), LONGEST_BEFORE).await;
+        let _ = progress.window(transactions(BEFORE), LONGEST).await;
         if tables.usage().throttled > 0 {
-            let _ = progress.window(transactions(THROTTLED_BEFORE), LONGEST_BEFORE).await;
+            let _ = progress.window(transactions(THROTTLED_BEFORE), LONGEST).await;
             let _ = tables.usage();
         }
-        let (tally, window) = progress.window(transactions(WITHIN), LONGEST_WITHIN).await;
+        let (tally, window) = progress.window(transactions(WITHIN), LONGEST).await;
         (tally, window, full)
     };
     match select(clients, Box::pin(windows)).await {
@@ -245,8 +244,7 @@ mod tests {
         for (bytes, expected) in [(200, 1_000.0), (4_096, 200.0)] {
             let work = Work { reads: 0, bytes, handler: Duration::ZERO, ..WORK };
             let case = Case { work, sandboxes: 100, ..CASE };
-            // Long enough for the second's worth of units that the partition has saved to be gone.
-            let limited = row_of(1, Case { limits: Limits::default(), ..case }, 3_000);
+            let limited = row_of(1, Case { limits: Limits::default(), ..case }, 1_000);
             assert_eq!(ceiling(&work, 1, &Limits::default()).unwrap(), expected);
             assert!((limited.per_second / expected - 1.0).abs() < 0.03, "{bytes} bytes: {limited:?}");
             assert!(limited.hottest_write_units <= 1_030.0 && limited.throttled > 0.1, "{limited:?}");

@@ -45,7 +45,8 @@ pub enum Takes {
 #[derive(Debug)]
 pub struct Partitions {
     limits: Limits,
-    full: HashMap<u64, Partition>,
+    since: Instant,
+    used: HashMap<u64, Partition>,
 }
 
 #[derive(Debug)]
@@ -77,10 +78,10 @@ impl Bucket {
 }
 
 impl Partitions {
-    /// Partitions that have saved all that they may.
+    /// Partitions that have saved what they may, and begin now: a window must not begin with a second's worth for nothing.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, full: HashMap::new() }
+        Self { limits, since: Instant::now(), used: HashMap::new() }
     }
 
     /// Whether the partition of this key can do it now. If it cannot, nothing is taken.
@@ -90,8 +91,9 @@ impl Partitions {
             return true;
         }
         let hash = hash(key);
-        let partition = self.full.entry(partitions.map_or(hash, |count| hash % count)).or_insert_with(|| {
-            let bucket = |a_second: f64| Bucket { units: a_second * (1.0 + burst_seconds), at: Instant::now() };
+        let since = self.since;
+        let partition = self.used.entry(partitions.map_or(hash, |count| hash % count)).or_insert_with(|| {
+            let bucket = |a_second: f64| Bucket { units: a_second * burst_seconds, at: since };
             Partition { writes: bucket(writes), reads: bucket(reads) }
         });
         match takes {
@@ -134,22 +136,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_key_takes_no_more_than_its_partition_gives() {
-        // A second's worth to begin with, and ten seconds.
-        assert_eq!(admitted(Limits::default(), 1).await, 10_999);
-        assert_eq!(admitted(Limits::default(), 5).await, 2_199);
+        assert_eq!(admitted(Limits::default(), 1).await, 9_999);
+        assert_eq!(admitted(Limits::default(), 5).await, 1_999);
         let burst = Limits { burst_seconds: 5.0, ..Limits::default() };
-        assert_eq!(admitted(burst, 1).await, 15_999);
+        assert_eq!(admitted(burst, 1).await, 14_999);
     }
 
     #[tokio::test(start_paused = true)]
     async fn reads_and_writes_and_other_keys_are_limited_by_themselves() {
         let mut table = Partitions::new(Limits::default());
-        assert!(table.admit(b"a", Takes::Writes(1_000)));
+        let mut one = Partitions::new(Limits { partitions: Some(1), ..Limits::default() });
+        assert!(!table.admit(b"a", Takes::Writes(1)), "nothing is saved");
+        advance(Duration::from_secs(60)).await;
+        assert!(table.admit(b"a", Takes::Writes(1_000)), "and a second's worth at the most");
         assert!(!table.admit(b"a", Takes::Writes(1)));
         assert!(table.admit(b"a", Takes::Reads(3_000)));
         assert!(!table.admit(b"a", Takes::Reads(1)));
         assert!(table.admit(b"b", Takes::Writes(1_000)));
-        let mut one = Partitions::new(Limits { partitions: Some(1), ..Limits::default() });
         assert!(one.admit(b"a", Takes::Writes(1_000)));
         assert!(!one.admit(b"b", Takes::Writes(1)), "all keys are in one");
     }
