@@ -199,7 +199,15 @@ fn case(arguments: &Arguments, sandboxes: usize, skew: f64, bytes: usize, partit
     Case {
         ack: if arguments.durable { Ack::Durable } else { Ack::Visible },
         sandboxes,
-        work: Work { reads, writes, bytes, skew, handler: ms(arguments.handler), overhead: ms(arguments.overhead) },
+        work: Work {
+            reads,
+            writes,
+            bytes,
+            skew,
+            handler: ms(arguments.handler),
+            overhead: ms(arguments.overhead),
+            queues: false,
+        },
         limits: Limits {
             writes: arguments.partition_writes,
             reads: arguments.partition_reads,

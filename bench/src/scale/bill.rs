@@ -101,6 +101,11 @@ pub fn ceiling(work: &Work, keys: usize, limits: &Limits) -> Result<f64, Error> 
     Ok((limits.writes / (written * head.write as f64)).min(limits.reads / (read * head.read as f64)))
 }
 
+/// What so many records a second are, kept for so long: `docs/tables.md`, "Retention and size".
+fn stored_gb(records: f64, retention_seconds: f64, record_bytes: f64) -> f64 {
+    records * retention_seconds * (record_bytes + STORED_BYTES) / GIB
+}
+
 impl Bill {
     /// Of this cell.
     ///
@@ -120,7 +125,7 @@ impl Bill {
         let head = HeadUnits::of(&case.work)?;
         // Eventually consistent: half of it.
         let invocation_reads = manager.checked * case.work.writes as f64 * head.read as f64 / 2.0;
-        let retention_gb = stream * retention_seconds * (record_bytes + STORED_BYTES) / GIB;
+        let retention_gb = stored_gb(stream, retention_seconds, record_bytes);
         let month = |a_second: f64, price: f64| a_second * MONTH_SECONDS / 1e6 * price;
         Ok(Self {
             data_partitions: partitions(usage.data_writes, usage.data_reads),
@@ -171,12 +176,19 @@ impl FaultManager {
 mod tests {
     use std::time::Duration;
 
-    use super::{FaultManager, HeadUnits, ceiling};
+    use super::{FaultManager, HeadUnits, ceiling, stored_gb};
     use crate::scale::partitions::Limits;
     use crate::scale::workload::Work;
 
-    const WORK: Work =
-        Work { reads: 0, writes: 1, bytes: 200, skew: 0.0, handler: Duration::ZERO, overhead: Duration::ZERO };
+    const WORK: Work = Work {
+        reads: 0,
+        writes: 1,
+        bytes: 200,
+        skew: 0.0,
+        handler: Duration::ZERO,
+        overhead: Duration::ZERO,
+        queues: false,
+    };
 
     #[test]
     fn one_key_takes_a_thousand_small_writes_and_a_fifth_of_that_at_4_kb() {
@@ -185,6 +197,12 @@ mod tests {
         let large = Work { bytes: 4_096, ..WORK };
         assert_eq!(HeadUnits::of(&large).unwrap(), HeadUnits { write: 5, read: 2 });
         assert_eq!(ceiling(large), 200.0);
+    }
+
+    #[test]
+    fn what_is_stored_is_what_the_documents_say() {
+        assert!((stored_gb(1_000.0, 604_800.0, 942.0) - 587.0).abs() < 0.5, "1,000 commits a second for 7 days");
+        assert!((stored_gb(1.0, 3_600.0, 942.0) - 0.003_49).abs() < 0.000_01);
     }
 
     /// `docs/fault-manager.md`, "Cost": five commits of a sandbox in a shard's window are one look.

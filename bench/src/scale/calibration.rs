@@ -163,7 +163,8 @@ pub fn worst(compared: &[Compared]) -> (f64, f64) {
 
 fn predict(inputs: &Inputs, asked: Asked, row: &Row, overhead: Duration) -> Result<(f64, f64), Error> {
     let Asked { reads, writes, skew, .. } = asked;
-    let work = Work { reads, writes, bytes: row.bytes, skew, handler: Duration::ZERO, overhead };
+    // With one client `peers` waits until the sandbox is free; several send their next request with the answer.
+    let work = Work { reads, writes, bytes: row.bytes, skew, handler: Duration::ZERO, overhead, queues: row.x > 1.0 };
     // Nobody limits the engine under test.
     let case = Case { ack: row.ack().unwrap_or_default(), sandboxes: sandboxes(row), work, limits: Limits::NONE };
     let cell = run(inputs, case)?;
@@ -195,8 +196,10 @@ mod tests {
     fn file(name: &str, overhead_micros: u64, overran_percent: f64, sandboxes: &[usize]) -> std::path::PathBuf {
         let inputs = Inputs { model: Model::default(), keys: ASKED.keys, seed: 99, least: 400 };
         let overhead = Duration::from_micros(overhead_micros);
-        let work = Work { reads: 2, writes: 1, bytes: 400, skew: 1.0, handler: Duration::ZERO, overhead };
+        let work =
+            Work { reads: 2, writes: 1, bytes: 400, skew: 1.0, handler: Duration::ZERO, overhead, queues: false };
         let rows = sandboxes.iter().map(|&sandboxes| {
+            let work = Work { queues: sandboxes > 1, ..work };
             let case = Case { ack: Ack::Durable, sandboxes, work, limits: Limits::NONE };
             let cell = run(&inputs, case).unwrap();
             serde_json::json!({

@@ -174,6 +174,7 @@ pub fn of_hot_key(sizes: &[usize]) -> Result<String, Error> {
             skew: 0.0,
             handler: Duration::ZERO,
             overhead: Duration::ZERO,
+            queues: false,
         };
         let head = HeadUnits::of(&work)?;
         let (writes, reads) = (limits.writes / head.write as f64, limits.reads / head.read as f64);

@@ -38,6 +38,8 @@ pub struct Work {
     pub handler: Duration,
     /// What client, host, shim and extension take of a request.
     pub overhead: Duration,
+    /// Whether the next request is sent with the answer, and waits for the sandbox; if not, it is sent when that is free.
+    pub queues: bool,
 }
 
 /// The keys, and how they are drawn.
@@ -131,8 +133,8 @@ impl Client {
     /// If one ends as none may: by anything else than success, a conflict, or too little time.
     pub async fn serve(self, progress: &Progress, mut random: Random) -> Result<(), Error> {
         sleep(random.up_to(START)).await;
+        let mut began = self.watch.now();
         loop {
-            let began = self.watch.now();
             let transaction = TransactionId::from_bits(random.wide_bits());
             self.watch.pass(self.work.overhead).await;
             let deadline = Instant::now() + TIME_LIMIT;
@@ -147,8 +149,12 @@ impl Client {
             };
             let took = self.watch.now() - began;
             progress.ended(|tally| if is_answered { tally.latencies.push(took) } else { tally.failed += 1 });
+            began = self.watch.now();
             // Lambda has no other request for this sandbox until the extension says that it may freeze.
             self.sandbox.session().applied().await;
+            if !self.work.queues {
+                began = self.watch.now();
+            }
         }
     }
 
