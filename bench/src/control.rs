@@ -64,12 +64,20 @@ impl Control {
         ended(&begun, Outcome::Open)
     }
 
-    async fn commit(&mut self, number: u32) -> Result<(), Error> {
+    /// Commits it.
+    ///
+    /// # Errors
+    /// If it has not committed then.
+    pub async fn commit(&mut self, number: u32) -> Result<(), Error> {
         let committed = self.connection.call(post(control::COMMIT, Some(number), b"{}".to_vec())?).await?;
         ended(&committed, Outcome::Committed)
     }
 
-    async fn end(&mut self, number: u32) -> Result<(), Error> {
+    /// Ends the invocation that it was of.
+    ///
+    /// # Errors
+    /// If the connection broke.
+    pub async fn end(&mut self, number: u32) -> Result<(), Error> {
         let document = serde_json::to_vec(&End { request: request(number) })?;
         self.connection.call(post(control::END, None, document)?).await?;
         Ok(())

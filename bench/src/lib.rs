@@ -16,6 +16,8 @@
 //! | [`sandbox`] | a session as a sandbox has it, in virtual time |
 //! | [`latency`] | how long DynamoDB is taken to need |
 //! | [`mod@cold_start`] | a sandbox from exec to its second answer |
+//! | [`hot_path`] | PUT, GET, a commit, an invocation: each so often, and nothing else in between |
+//! | [`instructions`] | how many instructions each of them takes; `tests/instructions.rs` guards them |
 //! | [`setup`] | the programs, the embedded engine, a host's configuration |
 //! | [`lambda`] | Lambda's APIs for one sandbox, which note when they are called |
 //! | [`process`] | the processor a thread may use; the memory and the processor time that a process has had |
@@ -33,6 +35,8 @@ pub mod cold_start;
 pub mod connection;
 pub mod contention;
 pub mod control;
+pub mod hot_path;
+pub mod instructions;
 pub mod lambda;
 pub mod latency;
 pub mod process;

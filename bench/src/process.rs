@@ -9,8 +9,8 @@ use crate::report::Quantity;
 
 /// What the extension, and the shim, may have in memory.
 pub const MEMORY_TARGET: Quantity = Quantity::Size(12_000_000);
-/// How long a process that was started may take to be ready.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a process that was started may take to be ready: under valgrind, on a busy machine, too.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// This thread, and the processes that it starts, on one processor for as long as this lives. Threads started before are
 /// left alone.

@@ -61,17 +61,36 @@ impl Setup {
     /// # Errors
     /// If there is no free port.
     pub fn extension(&self, lambda: &Lambda, control_socket: &Path) -> Result<Command, Error> {
-        let layer = self.config.layer.as_ref().ok_or("the configuration has no layer")?;
+        let layer = self.layer()?;
         let program = &layer.extensions.first().ok_or("the layer has no extension")?.program;
+        let mut command = self.command(program, lambda, control_socket)?;
+        command.env(settings::PORT.name, aft_cli::port::free_port()?.to_string());
+        Ok(command)
+    }
+
+    /// The shim with the runtime under it, for an extension with this socket; killed when dropped. Not yet started.
+    ///
+    /// # Errors
+    /// If the layer has no shim.
+    pub fn shim(&self, lambda: &Lambda, control_socket: &Path) -> Result<Command, Error> {
+        let shim = self.layer()?.wrapper.as_ref().ok_or("the layer has no shim")?;
+        self.command(&self.config.command.wrapped_in(shim), lambda, control_socket)
+    }
+
+    fn layer(&self) -> Result<&Layer, Error> {
+        Ok(self.config.layer.as_ref().ok_or("the configuration has no layer")?)
+    }
+
+    fn command(&self, program: &Program, lambda: &Lambda, control_socket: &Path) -> Result<Command, Error> {
         let mut command = Command::new(&program.executable);
         command
+            .args(&program.arguments)
             .env_clear()
             .envs(&self.config.inherited)
-            .envs(&layer.settings)
+            .envs(&self.layer()?.settings)
             .env("AWS_REGION", &self.config.region)
             .env("AWS_LAMBDA_FUNCTION_NAME", &self.config.function_name)
             .env("AWS_LAMBDA_RUNTIME_API", lambda.address().to_string())
-            .env(settings::PORT.name, aft_cli::port::free_port()?.to_string())
             .env(settings::CONTROL_SOCKET.name, control_socket)
             .kill_on_drop(true);
         Ok(command)
