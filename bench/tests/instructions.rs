@@ -82,10 +82,6 @@ fn judged(path: HotPath, counted: u64, file: &Path) -> Result<(), Failed> {
     if percent.abs() <= tolerance(path) {
         return Ok(());
     }
-    let what = if percent > 0.0 {
-        "it got slower: `make profile` shows where. If it has to be so"
-    } else {
-        "it got faster. So that it stays so"
-    };
+    let what = if percent > 0.0 { "it got slower. If it has to be so" } else { "it got faster. So that it stays so" };
     Err(format!("{figures}; {what}, `make instructions` notes it").into())
 }
