@@ -17,7 +17,7 @@ use crate::Error;
 /// The wall clock when a run begins, in microseconds since the epoch: any will do.
 pub const EPOCH_MICROS: u64 = 1_790_000_000_000_000;
 
-/// The settings that count where nothing is set.
+/// The settings that count where nothing is set, on a processor of its own.
 #[must_use]
 pub const fn shipped() -> Behaviour {
     Behaviour {
@@ -26,7 +26,7 @@ pub const fn shipped() -> Behaviour {
         memoize_always: false,
         retention_seconds: 604_800,
         reads_strongly: true,
-        write_look_up: true,
+        look_ups: 10,
         cache_bytes: 4 << 20,
         isolation: Isolation::ReadAtomic,
         refuse_in_progress: false,
@@ -102,6 +102,6 @@ mod tests {
         assert_eq!(settings::ACK.default, "visible");
         assert_eq!(settings::READ.default, "strong");
         assert_eq!(settings::ISOLATION.default, "read-atomic");
-        assert_eq!(settings::WRITE_LOOK_UP.default, behaviour.write_look_up.to_string());
+        assert_eq!(settings::WRITE_LOOK_UP.default, (behaviour.look_ups > 0).to_string());
     }
 }

@@ -121,7 +121,7 @@ fn behaviour(reader: &mut Reader, reads: ReadConsistency) -> Behaviour {
         }),
         retention_seconds: reader.number(&settings::RETENTION, 3_600..=31_536_000),
         reads_strongly: reads == ReadConsistency::Strong,
-        write_look_up: reader.flag(&settings::WRITE_LOOK_UP),
+        look_ups: if reader.flag(&settings::WRITE_LOOK_UP) { look_ups(reader) } else { 0 },
         cache_bytes: usize::try_from(reader.number(&settings::CACHE_BYTES, 0..=1 << 30)).unwrap_or_default(),
         isolation: reader.parsed(&settings::ISOLATION, Isolation::parse),
         refuse_in_progress: reader.parsed(&settings::IN_PROGRESS, |text| match text {
@@ -130,6 +130,13 @@ fn behaviour(reader: &mut Reader, reads: ReadConsistency) -> Behaviour {
             _ => None,
         }),
     }
+}
+
+/// Many small look-ups are faster than one large one and take more of the processor: one at a time for each tenth of a processor
+/// that the function has (Lambda gives a whole one with 1,769 MB).
+fn look_ups(reader: &Reader) -> usize {
+    let memory_mb = reader.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|text| text.parse::<usize>().ok());
+    (memory_mb.unwrap_or_default() * 10 / 1_769).clamp(1, 10)
 }
 
 #[cfg(test)]
@@ -157,8 +164,15 @@ mod tests {
         assert_eq!(config.store.transaction_table, "orders-transactions");
         assert_eq!(config.port, 7_321);
         assert!(config.require_token);
-        assert!(config.behaviour.write_look_up && config.behaviour.reads_strongly);
+        assert!(config.behaviour.look_ups == 1 && config.behaviour.reads_strongly);
         assert_eq!(config.behaviour.cache_bytes, 4 * 1_024 * 1_024);
+    }
+
+    #[test]
+    fn as_many_look_ups_at_a_time_as_the_processor_bears() {
+        let look_ups = |memory: &str| read(&[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory)]).unwrap().behaviour.look_ups;
+        assert_eq!(["128", "512", "1024", "1769", "10240", "much"].map(look_ups), [1, 2, 5, 10, 10, 1]);
+        assert_eq!(read(&[("AFT_WRITE_LOOK_UP", "false")]).unwrap().behaviour.look_ups, 0);
     }
 
     #[test]

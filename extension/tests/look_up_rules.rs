@@ -18,7 +18,7 @@ use aft_store::memory::Memory;
 use support::{BEHAVIOUR, DEADLINE_MS, Sandbox, answer, is_commit, k, named, stored, v};
 use tokio::time::{Instant, sleep};
 
-const ON: Behaviour = Behaviour { write_look_up: true, ..BEHAVIOUR };
+const ON: Behaviour = Behaviour { look_ups: 1, ..BEHAVIOUR };
 const BEHIND_MICROS: i64 = -5_000_000;
 
 fn is_look_up(call: &Call) -> bool {
@@ -62,7 +62,7 @@ async fn later_write_on_a_clock_that_is_behind(behaviour: Behaviour) -> Option<S
 #[tokio::test(start_paused = true)]
 async fn a_later_blind_write_wins_whatever_the_clocks_say() {
     assert_eq!(later_write_on_a_clock_that_is_behind(ON).await.as_deref(), Some("later"));
-    let off = Behaviour { write_look_up: false, ..ON };
+    let off = Behaviour { look_ups: 0, ..ON };
     assert_eq!(later_write_on_a_clock_that_is_behind(off).await.as_deref(), Some("earlier"), "this test can fail");
 }
 
@@ -113,6 +113,57 @@ async fn look_ups_of_one_attempt_are_put_together() {
     assert_eq!(sandbox.commit(2, "ok").await, CommitResult::Committed);
     let sizes = look_ups(&sandbox)[2..].iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(sizes, [limits::BATCH_KEYS, 1], "as many as one request takes");
+}
+
+/// With several at a time none waits while there is room, keys are shared evenly, and all together are no more than one request
+/// takes.
+#[tokio::test(start_paused = true)]
+async fn several_look_ups_may_be_under_way() {
+    let store = Memory::new();
+    let behaviour = Behaviour { look_ups: 3, ..ON };
+    let sandbox = Sandbox::with(&store, 1, behaviour, 0, |call| match call {
+        Call::Heads(_) => Fault::Slow(Duration::ZERO, Duration::from_millis(10)),
+        _ => Fault::None,
+    });
+    sandbox.begin(1).await;
+    let before = Instant::now();
+    for key in ["a", "b", "c", "d", "e"] {
+        sandbox.put(1, key, "1");
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(sandbox.commit(1, "ok").await, CommitResult::Committed);
+    assert_eq!(look_ups(&sandbox), [vec!["a"], vec!["b"], vec!["c"], vec!["d", "e"]]);
+    assert_eq!(before.elapsed(), Duration::from_millis(20), "the last one began when the first one ended");
+
+    sandbox.begin(2).await;
+    let sizes = |from: usize| look_ups(&sandbox)[from..].iter().map(Vec::len).collect::<Vec<_>>();
+    let some = |from: usize, to: usize| (from..to).map(|n| (k(&format!("{n:03}")), None)).collect();
+    sandbox.session.write(named(2), some(0, 7)).unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(sizes(4), [3, 2, 2]);
+    sleep(Duration::from_millis(20)).await;
+    sandbox.session.write(named(2), some(7, 7 + limits::BATCH_KEYS + 1)).unwrap();
+    let before = Instant::now();
+    assert_eq!(sandbox.commit(2, "ok").await, CommitResult::Committed);
+    assert_eq!((sizes(7), before.elapsed()), (vec![34, 34, 32, 1], Duration::from_millis(20)));
+}
+
+/// One that fails fails the commit at once, whatever the others come to.
+#[tokio::test(start_paused = true)]
+async fn one_look_up_of_several_that_fails_is_enough() {
+    let store = Memory::new();
+    let behaviour = Behaviour { look_ups: 3, ..ON };
+    let sandbox = Sandbox::with(&store, 1, behaviour, 0, |call| match call {
+        Call::Heads(keys) if keys.contains(&k("b")) => Fault::Before(ErrorKind::Rejected),
+        Call::Heads(_) => Fault::HangBefore,
+        _ => Fault::None,
+    });
+    sandbox.begin(1).await;
+    let before = Instant::now();
+    ["a", "b", "c"].into_iter().for_each(|key| sandbox.put(1, key, "1"));
+    let result = sandbox.commit(1, "ok").await;
+    assert!(matches!(result, CommitResult::Failed(ErrorCode::StoreRejected, _)), "{result:?}");
+    assert_eq!((sandbox.count(is_commit), before.elapsed()), (0, Duration::ZERO));
 }
 
 /// A key that the attempt has read is known, unless the read was eventual, or out of the cache.

@@ -71,7 +71,7 @@ impl World {
             memoize_always: false,
             retention_seconds: RETENTION_SECONDS,
             reads_strongly: true,
-            write_look_up,
+            look_ups: usize::from(write_look_up),
             cache_bytes: 0,
             isolation,
             refuse_in_progress: false,

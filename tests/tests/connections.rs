@@ -65,7 +65,7 @@ impl World {
             retention_seconds: 3_600,
             isolation: Isolation::ReadAtomic,
             refuse_in_progress: false,
-            write_look_up: true,
+            look_ups: 10,
             reads_strongly: true,
             cache_bytes: 0,
         };

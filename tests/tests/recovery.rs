@@ -45,7 +45,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     retention_seconds: 3_600,
     isolation: Isolation::ReadAtomic,
     refuse_in_progress: false,
-    write_look_up: false,
+    look_ups: 0,
     reads_strongly: true,
     cache_bytes: 0,
 };

@@ -64,7 +64,7 @@ impl World {
             memoize_always: false,
             retention_seconds: 3_600,
             reads_strongly: true,
-            write_look_up: true,
+            look_ups: 10,
             cache_bytes: 1_000_000,
             isolation: Isolation::ReadAtomic,
             refuse_in_progress: false,

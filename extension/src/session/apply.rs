@@ -22,8 +22,8 @@ use aft_store::{Store, StoreError, Terms, roll_forward};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Session;
 use super::retry::last_moment;
+use super::{Ack, Session};
 
 /// How long an apply that no invocation waits for keeps trying.
 pub(super) const UNATTENDED: Duration = Duration::from_secs(15 * 60);
@@ -136,6 +136,11 @@ impl<S: Store> Session<S> {
         // Counted before the task first runs: from here on the sandbox must not freeze.
         let pending = Pending::new(&self.inner.applies);
         tokio::spawn(async move {
+            if session.inner.behaviour.ack == Ack::Durable {
+                // The answer first, if it has been decided: to make and sign a request for each head takes a while, and there may
+                // be one thread.
+                tokio::task::yield_now().await;
+            }
             let result = session.apply(&record, &heads).await;
             // Also if it failed: some heads may have moved.
             session.cache().forget(record.writes.keys());

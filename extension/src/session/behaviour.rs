@@ -37,8 +37,9 @@ pub struct Behaviour {
     pub retention_seconds: u64,
     /// `AFT_READ=strong`: a head that was read is as new as can be.
     pub reads_strongly: bool,
-    /// `AFT_WRITE_LOOK_UP`: heads of written keys that were not read are looked up before the commit (R-COMMIT-3).
-    pub write_look_up: bool,
+    /// Heads of written keys that were not read are looked up before the commit (R-COMMIT-3), by so many requests at a time; 0,
+    /// `AFT_WRITE_LOOK_UP=false`: they are not.
+    pub look_ups: usize,
     /// `AFT_CACHE_BYTES`.
     pub cache_bytes: usize,
     /// `AFT_ISOLATION`.

@@ -4,8 +4,11 @@
 //! R-COMMIT-3: a commit is ordered after everything that this sandbox has seen. An attempt that writes a key without having
 //! read it has not seen what it writes over, and on a clock that is behind, its write would be ordered before a write that was
 //! acknowledged earlier. So the heads of such keys are looked up, beside the handler, and the commit waits for the look-ups
-//! before it takes its timestamp (ADR 14). One look-up of an attempt is under way at a time; what is written meanwhile goes
-//! into the next. It is always strongly consistent: an eventual one may miss the very write that it is for.
+//! before it takes its timestamp (ADR 14). So many look-ups of an attempt are under way at a time as [`Behaviour::look_ups`]
+//! says; what is written meanwhile goes into the next. They are always strongly consistent: an eventual one may miss the very
+//! write that it is for.
+//!
+//! [`Behaviour::look_ups`]: super::Behaviour::look_ups
 //!
 //! A look-up never answers a read: what it is about was written, and is read from the write buffer.
 
@@ -41,10 +44,34 @@ struct State {
     before: BTreeMap<Key, Before>,
     /// Those that wait for the next look-up.
     waiting: BTreeSet<Key>,
-    /// Whether a look-up is under way.
-    looking: bool,
+    /// How many look-ups are under way.
+    looking: usize,
+    /// Of how many keys together.
+    looked_for: usize,
     /// Why one failed for good.
     failed: Option<(ErrorKind, String)>,
+}
+
+impl State {
+    /// Takes keys for a look-up that starts now, and leaves the share of so many others that may start, too.
+    fn start(&mut self, others: usize) -> Option<BTreeSet<Key>> {
+        // All together, what one request takes at most: a head may have 400 KB.
+        let free = limits::BATCH_KEYS.saturating_sub(self.looked_for);
+        let share = self.waiting.len().div_ceil(others + 1).min(free);
+        let keys: BTreeSet<_> = std::iter::from_fn(|| self.waiting.pop_first()).take(share).collect();
+        self.looking += usize::from(share > 0);
+        self.looked_for += share;
+        Some(keys).filter(|keys| !keys.is_empty())
+    }
+
+    fn end(&mut self, looked_for: usize) {
+        self.looking -= 1;
+        self.looked_for -= looked_for;
+    }
+
+    fn is_complete(&self) -> bool {
+        self.looking == 0 || self.failed.is_some()
+    }
 }
 
 impl Known {
@@ -67,40 +94,38 @@ impl Known {
         writes.keys().filter_map(|key| Some((key.clone(), *state.before.get(key)?))).collect()
     }
 
-    /// These keys were written. Whether a look-up must be started for them.
-    fn want(&self, keys: impl IntoIterator<Item = Key>) -> bool {
-        let mut starts = false;
+    /// These keys were written. The look-ups that must be started for them, so that no more than `most` are under way.
+    fn want(&self, keys: impl IntoIterator<Item = Key>, most: usize) -> Vec<BTreeSet<Key>> {
+        let mut starts = Vec::new();
         self.state.send_if_modified(|state| {
             for key in keys {
                 if state.keys.insert(key.clone()) {
                     state.waiting.insert(key);
                 }
             }
-            starts = !state.waiting.is_empty() && !state.looking && state.failed.is_none();
-            state.looking |= starts;
+            if state.failed.is_none() {
+                // Evenly: the slowest of many small requests is faster than one large one.
+                starts.extend((state.looking..most).rev().map_while(|others| state.start(others)));
+            }
             false
         });
         starts
     }
 
-    /// The keys of the next look-up; none: that was the last.
-    fn next(&self) -> Option<BTreeSet<Key>> {
-        let mut next = BTreeSet::new();
+    /// A look-up of so many keys has an answer. The keys of the next one in its place; none: there is nothing left for it.
+    fn next(&self, looked_for: usize) -> Option<BTreeSet<Key>> {
+        let mut next = None;
         self.state.send_if_modified(|state| {
-            while next.len() < limits::BATCH_KEYS
-                && let Some(key) = state.waiting.pop_first()
-            {
-                next.insert(key);
-            }
-            state.looking = !next.is_empty();
-            !state.looking
+            state.end(looked_for);
+            next = if state.failed.is_none() { state.start(0) } else { None };
+            state.looking == 0
         });
-        Some(next).filter(|keys| !keys.is_empty())
+        next
     }
 
-    fn fail(&self, error: &StoreError) {
+    fn fail(&self, looked_for: usize, error: &StoreError) {
         self.state.send_modify(|state| {
-            state.looking = false;
+            state.end(looked_for);
             state.failed = Some((error.kind(), error.to_string()));
         });
     }
@@ -111,7 +136,7 @@ impl Known {
     /// Why a look-up failed: then nobody may say which version a write must be greater than.
     pub(super) async fn complete(&self, deadline: Instant) -> Result<(), StoreError> {
         let mut state = self.state.subscribe();
-        let looked_up = timeout_at(last_moment(deadline), state.wait_for(|state| !state.looking)).await;
+        let looked_up = timeout_at(last_moment(deadline), state.wait_for(State::is_complete)).await;
         match looked_up {
             Ok(Ok(state)) => match &state.failed {
                 None => Ok(()),
@@ -186,17 +211,24 @@ impl<S: Store> Session<S> {
 
     /// These keys were written: looks up, beside the handler, the heads that the attempt does not know.
     pub(super) fn look_up_written(&self, open: &Open, keys: Vec<Key>) {
-        if self.inner.behaviour.write_look_up && open.known.want(keys) {
-            open.beside(self.clone().look_up_all(Arc::clone(&open.known), open.deadline));
+        let most = self.inner.behaviour.look_ups;
+        if most > 0 {
+            for keys in open.known.want(keys, most) {
+                open.beside(self.clone().look_up_all(Arc::clone(&open.known), keys, open.deadline));
+            }
         }
     }
 
-    async fn look_up_all(self, known: Arc<Known>, deadline: Instant) {
-        while let Some(keys) = known.next() {
+    async fn look_up_all(self, known: Arc<Known>, mut keys: BTreeSet<Key>, deadline: Instant) {
+        loop {
             match self.retrying(deadline, || self.inner.store.latest_heads(&keys)).await {
                 // Not to be cached: the commit is about to change them.
                 Ok(heads) => self.fetched(&known, &heads, true, None),
-                Err(error) => return known.fail(&error),
+                Err(error) => return known.fail(keys.len(), &error),
+            }
+            match known.next(keys.len()) {
+                Some(next) => keys = next,
+                None => return,
             }
         }
     }

@@ -34,7 +34,7 @@ pub const BEHAVIOUR: Behaviour = Behaviour {
     retention_seconds: 3_600,
     reads_strongly: true,
     // Off where it is not the point: most tests count calls.
-    write_look_up: false,
+    look_ups: 0,
     cache_bytes: 1_000_000,
     isolation: Isolation::ReadAtomic,
     refuse_in_progress: false,

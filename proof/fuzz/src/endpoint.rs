@@ -59,7 +59,7 @@ pub fn behaviour() -> Behaviour {
         memoize_always: true,
         retention_seconds: 3_600,
         reads_strongly: true,
-        write_look_up: false,
+        look_ups: 0,
         cache_bytes: 1_000_000,
         isolation: Isolation::ReadAtomic,
         refuse_in_progress: false,

@@ -53,7 +53,7 @@ impl<G: Ground> Sandbox<G> {
             duplicate_check: chance.of(&[DuplicateCheck::Parallel, DuplicateCheck::Before, DuplicateCheck::CommitOnly]),
             ack: chance.of(&[Ack::Visible, Ack::Durable]),
             refuse_in_progress: chance.one_in(4),
-            write_look_up: plan.write_look_up,
+            look_ups: if plan.write_look_up { 10 } else { 0 },
             reads_strongly: chance.one_in(2),
             memoize_always: chance.one_in(4),
             // Some hold all heads that there are, some a few, and some none.

@@ -42,7 +42,7 @@ impl Sandbox {
             memoize_always: false,
             retention_seconds: 86_400,
             reads_strongly: true,
-            write_look_up: true,
+            look_ups: 10,
             cache_bytes: 8 << 20,
             isolation: Isolation::ReadAtomic,
             refuse_in_progress: false,
