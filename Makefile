@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench instructions mutants histories sim fuzz layer fault-manager clean local examples layer-split layer-reproducible
+.PHONY: help demo run test check bench bench-peers instructions mutants histories sim fuzz layer fault-manager clean local examples layer-split layer-reproducible
 
 # Architectures as Lambda spells them: this machine's, and what is asked for, both if nothing is.
 MACHINE := $(subst aarch64,arm64,$(shell uname -m))
@@ -44,9 +44,25 @@ check: need-cargo ## Format, clippy, docs, dependency audit (licences, bans, sou
 bench: local ## Figures, side by side in one run
 	cargo bench -p aft-bench
 
+# Figures and tables are made by the pinned matplotlib only, whose tests come first: a broken script is no reason to measure again.
+bench-peers: local ## Side by side with what one would use instead, into docs/bench: PEERS="--rounds 50 …" (target/release/peers --help)
+	@matplotlib=$$(tests/tools.sh matplotlib); export PYTHONPATH=bench/peers PYTHONDONTWRITEBYTECODE=1; \
+	$$matplotlib/bin/python -m unittest discover -s bench/peers/tests; \
+	cargo build --release -p aft-peers; \
+	mkdir -p docs/bench; \
+	target/release/peers --layer $(LOCAL_LAYER) --json docs/bench/peers.json $(PEERS); \
+	if [ -f docs/bench/scale.json ]; then scale="--scale docs/bench/scale.json"; fi; \
+	bench/peers/report.py docs/bench/peers.json $${scale:-} >docs/bench/README.md; \
+	$$matplotlib/bin/python bench/peers/plot.py docs/bench/peers.json docs/bench $${scale:-}; \
+	cat docs/bench/README.md
+
 # `make test` compares with what this has noted.
 instructions: layer-for-tests ## Counts the instructions of the hot paths in what ships, and notes them (valgrind)
 	AFT_INSTRUCTIONS_WRITE=1 cargo test -p aft-bench --test instructions
+
+.PHONY: profile
+profile: need-cargo ## Flame graphs of the hot paths, into docs/bench (perf)
+	bench/profile.sh
 
 mutants: need-cargo ## Breaks the protocol one rule at a time; every break must be noticed (minutes)
 	python3 tests/mutants.py

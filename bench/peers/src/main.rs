@@ -1,25 +1,25 @@
-//! `make bench-peers`: every system, one run.
-#![allow(clippy::print_stdout, reason = "its tables are what it is for")]
+//! `make bench-peers`: every system, every workload, one run.
+#![allow(clippy::print_stderr, reason = "who waits for an hour wants to know")]
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use aft_cli::embedded::{Embedded, Storage as Kept};
+use aft_peers::case::Case;
 use aft_peers::latency::{Model, Times};
-use aft_peers::system::{Programs, layer};
-use aft_peers::writes::Plan;
-use aft_peers::{Error, report, writes};
+use aft_peers::machine::{machine, versions};
+use aft_peers::row::{Prices, Row};
+use aft_peers::run::Ground;
+use aft_peers::system::{Programs, System, layer};
+use aft_peers::targets::targets;
+use aft_peers::{Error, workloads};
 use aft_tests::dynamodb_local::DynamoDbLocal;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use serde_json::{Value, json};
 
-/// Which engine is behind the door.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Engine {
-    /// AWS's DynamoDB Local.
-    Local,
-    /// The engine of `aft local`, in memory; it counts the units of transactions as DynamoDB does.
-    Embedded,
-}
+const LOCAL: &str = "DynamoDB Local";
+const EMBEDDED: &str = "embedded";
 
 /// Side by side with what users would pick instead.
 #[derive(Debug, Parser)]
@@ -27,12 +27,21 @@ struct Arguments {
     /// Where aft-runtime-shim and aft-extension lie.
     #[arg(long)]
     layer: PathBuf,
-    /// The engine.
-    #[arg(long, value_enum, default_value = "embedded")]
-    engine: Engine,
-    /// No latency model: the engine as fast as it is.
+    /// Where the figures go, after every case.
     #[arg(long)]
-    bare: bool,
+    json: PathBuf,
+    /// Only these workloads.
+    #[arg(long, value_delimiter = ',')]
+    workloads: Vec<String>,
+    /// Only these storages: "DynamoDB Local, model", "embedded, model", "DynamoDB Local", "embedded".
+    #[arg(long, value_delimiter = ';')]
+    storages: Vec<String>,
+    /// Only these systems, as the tables name them.
+    #[arg(long, value_delimiter = ';')]
+    systems: Vec<String>,
+    /// Of the requests of each case, this share.
+    #[arg(long, default_value_t = 1.0)]
+    share: f64,
     /// One item: median and 99th percentile, in milliseconds.
     #[arg(long, default_value = "3.0/5.5")]
     one: Times,
@@ -42,65 +51,151 @@ struct Arguments {
     /// A batch of 10 items.
     #[arg(long, default_value = "6.8/15.2")]
     ten: Times,
-    /// How many times as long as one item a transactional write takes.
+    /// How many times as long as one item a transactional request takes.
     #[arg(long, default_value_t = 2.0)]
     transaction: f64,
-    /// Requests of each system in each case.
-    #[arg(long, default_value_t = 200)]
-    rounds: usize,
-    /// How many keys a request writes.
-    #[arg(long, value_delimiter = ',', default_value = "1,2,5,10")]
-    keys: Vec<usize>,
-    /// How large each value is.
-    #[arg(long, value_delimiter = ',', default_value = "400,4096")]
-    bytes: Vec<usize>,
+    /// Dollars for a million write units: US East (N. Virginia), on demand, November 2026.
+    #[arg(long, default_value_t = 0.625)]
+    write_price: f64,
+    /// Dollars for a million read units.
+    #[arg(long, default_value_t = 0.125)]
+    read_price: f64,
     /// Where all draws come from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the figures go, for the plots.
-    #[arg(long)]
-    json: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn model(&self) -> Model {
+        Model { one: self.one, five: self.five, ten: self.ten, transaction: self.transaction }
+    }
+
+    fn cases(&self, storage: &str) -> Vec<Case> {
+        let mut cases = match storage {
+            "embedded, model" => [
+                workloads::writes(&workloads::SIZES),
+                workloads::writes_beside_work(),
+                workloads::end_to_end(),
+                workloads::one_function(),
+                workloads::skew(),
+                workloads::reads(),
+                workloads::functions(),
+                workloads::duplicates(),
+                workloads::failures(),
+                workloads::sandboxes(),
+            ]
+            .concat(),
+            "DynamoDB Local, model" => [workloads::writes(&workloads::ONE_SIZE), workloads::one_function()].concat(),
+            _ => workloads::writes(&workloads::ONE_SIZE),
+        };
+        cases.retain(|case| self.workloads.is_empty() || self.workloads.iter().any(|name| name == case.workload));
+        for case in &mut cases {
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a share of a number of requests"
+            )]
+            let requests = (case.requests as f64 * self.share) as usize;
+            case.requests = requests.max(case.clients);
+            let wanted =
+                |system: &System| self.systems.is_empty() || self.systems.iter().any(|name| name == system.name());
+            case.systems.retain(wanted);
+        }
+        cases.retain(|case| !case.systems.is_empty());
+        cases
+    }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let arguments = Arguments::parse();
-    let model = (!arguments.bare).then_some(Model {
-        one: arguments.one,
-        five: arguments.five,
-        ten: arguments.ten,
-        transaction: arguments.transaction,
-    });
     let programs = Programs {
         layer: layer(&arguments.layer),
         function: std::env::current_exe()?.with_file_name("peer-function"),
         python: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("python"),
     };
-    let plan = Plan {
-        rounds: arguments.rounds,
-        keys: arguments.keys.clone(),
-        bytes: arguments.bytes.clone(),
-        seed: arguments.seed,
-    };
-    let rows = match arguments.engine {
-        Engine::Embedded => {
-            let engine = Embedded::start(Kept::Memory).await?;
-            let rows = writes::measure(&engine.endpoint(), model, &programs, &plan).await?;
-            engine.stop().await?;
-            rows
+    let prices = Prices { write: arguments.write_price, read: arguments.read_price };
+    let model = arguments.model();
+    let mut header = json!({
+        "machine": machine(),
+        "versions": versions(),
+        "date": date(),
+        "seed": arguments.seed,
+        "model": {
+            "one": model.one.to_string(),
+            "five": model.five.to_string(),
+            "ten": model.ten.to_string(),
+            "transaction": model.transaction,
+        },
+        "prices": prices,
+    });
+    let mut rows: Vec<Row> = Vec::new();
+    let began = Instant::now();
+    for (engine_name, is_slow) in [(EMBEDDED, true), (LOCAL, true), (EMBEDDED, false), (LOCAL, false)] {
+        let name = if is_slow { format!("{engine_name}, model") } else { engine_name.to_owned() };
+        let cases = arguments.cases(&name);
+        let is_wanted = arguments.storages.is_empty() || arguments.storages.contains(&name);
+        if cases.is_empty() || !is_wanted {
+            continue;
         }
-        Engine::Local => {
-            let engine = DynamoDbLocal::shared().await;
-            writes::measure(&engine.endpoint(), model, &programs, &plan).await?
+        let engine = Engine::start(engine_name).await?;
+        let model = is_slow.then_some(model);
+        let mut ground = Ground::new(&name, &engine.endpoint(), model, &programs, prices, arguments.seed);
+        for case in &cases {
+            let start = Instant::now();
+            rows.extend(ground.run(case).await?);
+            let (now, took) = (began.elapsed().as_secs(), start.elapsed().as_secs_f64());
+            eprintln!("{now:>5} s: {name}: {} {} ({} bytes), in {took:.1} s", case.workload, case.x, case.bytes);
+            write(&arguments, &mut header, &rows)?;
         }
-    };
-    for bytes in &arguments.bytes {
-        println!("\nValues of {bytes} bytes\n\n{}", report::of_writes(&rows, *bytes));
-    }
-    let targets = report::targets(&rows);
-    println!("{}", report::of_targets(&targets));
-    if let Some(path) = arguments.json {
-        fs::write(path, serde_json::to_vec_pretty(&serde_json::json!({ "writes": rows, "targets": targets }))?)?;
+        ground.close().await;
+        engine.stop().await?;
     }
     Ok(())
+}
+
+/// An engine for one storage.
+enum Engine {
+    Embedded(Embedded),
+    Local(&'static DynamoDbLocal),
+}
+
+impl Engine {
+    async fn start(name: &str) -> Result<Self, Error> {
+        Ok(match name {
+            EMBEDDED => Self::Embedded(Embedded::start(Kept::Memory).await?),
+            _ => Self::Local(DynamoDbLocal::shared().await),
+        })
+    }
+
+    fn endpoint(&self) -> String {
+        match self {
+            Self::Embedded(engine) => engine.endpoint(),
+            Self::Local(engine) => engine.endpoint(),
+        }
+    }
+
+    async fn stop(self) -> Result<(), Error> {
+        match self {
+            Self::Embedded(engine) => engine.stop().await?,
+            Self::Local(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn write(arguments: &Arguments, header: &mut Value, rows: &[Row]) -> Result<(), Error> {
+    header["rows"] = serde_json::to_value(rows)?;
+    header["targets"] = serde_json::to_value(targets(rows, "embedded, model"))?;
+    // A row is a line: what changed from run to run can be seen.
+    let mut text = serde_json::to_string_pretty(&header)?;
+    text.push('\n');
+    fs::write(&arguments.json, text)?;
+    Ok(())
+}
+
+/// Today, in UTC.
+fn date() -> Option<String> {
+    let output = std::process::Command::new("date").args(["-u", "+%Y-%m-%d"]).output().ok()?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

@@ -1,8 +1,12 @@
 //! The systems: what users would pick, and this project; each a function of its own in the same local Lambda.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aft_cli::{Host, HostConfig, Layer, LayerBinaries, LogSink, Program, Source};
 use aft_store::dynamodb::{Config, Credentials, DynamoDb, ReadConsistency};
@@ -75,21 +79,23 @@ pub enum System {
     Transaction,
     /// AFT as it was published, by its request pattern.
     Published,
-    /// Powertools for AWS Lambda (Python) around plain writes.
-    Powertools,
-    /// The same function in Python without Powertools.
+    /// Plain writes by a function in Python.
     PlainPython,
+    /// The same within Powertools for AWS Lambda (Python).
+    Powertools,
     /// This project, `AFT_ACK=visible`.
     Visible,
     /// This project, `AFT_ACK=durable`.
     Durable,
+    /// This project, durable, with `AFT_WRITE_LOOK_UP=false`: clocks are trusted, as AFT as published trusts them.
+    Trusting,
     /// This project, durable, with reads out of the sandbox's cache.
     Cached,
 }
 
 impl System {
     /// Every one, in the order of the tables.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Nothing,
         Self::Sequential,
         Self::Batch,
@@ -99,6 +105,7 @@ impl System {
         Self::Powertools,
         Self::Visible,
         Self::Durable,
+        Self::Trusting,
         Self::Cached,
     ];
 
@@ -115,6 +122,7 @@ impl System {
             Self::Powertools => "Powertools and plain writes, Python",
             Self::Visible => "this project, visible",
             Self::Durable => "this project, durable",
+            Self::Trusting => "this project, durable, no look-ups",
             Self::Cached => "this project, durable, cached reads",
         }
     }
@@ -127,7 +135,7 @@ impl System {
             Self::Transaction => Some(Way::Transaction),
             Self::Published => Some(Way::Published),
             Self::PlainPython | Self::Powertools => None,
-            Self::Visible | Self::Durable => Some(Way::Aft),
+            Self::Visible | Self::Durable | Self::Trusting => Some(Way::Aft),
             Self::Cached => Some(Way::AftCached),
         }
     }
@@ -135,7 +143,7 @@ impl System {
     /// Whether it is this project.
     #[must_use]
     pub const fn is_aft(self) -> bool {
-        matches!(self, Self::Visible | Self::Durable | Self::Cached)
+        matches!(self, Self::Visible | Self::Durable | Self::Trusting | Self::Cached)
     }
 }
 
@@ -150,12 +158,39 @@ pub struct Programs {
     pub python: PathBuf,
 }
 
-/// A local Lambda that runs one system.
+/// A folder with a file for each request, as long as it has had attempts; removed with it.
+struct Attempts(PathBuf);
+
+impl Attempts {
+    fn new() -> Result<Self, Error> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("aft-peers-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Attempts {
+    fn drop(&mut self) {
+        // What is left there is empty files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A local Lambda that runs one system, with its door to the storage.
 pub struct World {
     /// Which.
     pub system: System,
     /// The Lambda.
     pub host: Host,
+    /// The door.
+    pub storage: Storage,
+    runs: Arc<AtomicUsize>,
+    /// The end of the log, for who must explain a failure.
+    log: Arc<Mutex<VecDeque<String>>>,
+    /// Where functions count their attempts.
+    _attempts: Attempts,
 }
 
 impl World {
@@ -166,10 +201,11 @@ impl World {
     pub async fn start(
         system: System,
         programs: &Programs,
-        storage: &Storage,
+        storage: Storage,
         engine: &str,
         sandboxes: u32,
     ) -> Result<Self, Error> {
+        let attempts = Attempts::new()?;
         let mut config = match system.way() {
             Some(way) => {
                 let mut config = HostConfig::new(Program::new(&programs.function))?;
@@ -179,7 +215,29 @@ impl World {
             None => python(system, programs)?,
         };
         config.sandboxes = sandboxes;
-        config.log = LogSink::new(|_| {});
+        // A full processor, and nothing limits it here.
+        config.memory_mb = 1_769;
+        // Lambda's default. Powertools takes a request that was cut off to be in progress for as long.
+        config.timeout = Duration::from_secs(3);
+        let (runs, log): (Arc<AtomicUsize>, Arc<Mutex<VecDeque<String>>>) = Default::default();
+        config.log = LogSink::new({
+            let (runs, log) = (Arc::clone(&runs), Arc::clone(&log));
+            move |line| {
+                if line.text == "ran" {
+                    runs.fetch_add(1, Ordering::Relaxed);
+                } else if line.source != Source::Platform {
+                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                    log.push_back(line.to_string());
+                    if log.len() > 20 {
+                        log.pop_front();
+                    }
+                }
+            }
+        });
+        let place = attempts.0.display().to_string();
+        config.environment.insert("PEER_ATTEMPTS".to_owned(), place);
+        // As many callers wait as there may be clients.
+        config.queue_limit = 1_000;
         config.environment.insert("PEER_DYNAMODB".to_owned(), storage.endpoint());
         if system.is_aft() {
             config.layer = Some(Layer::aft(&programs.layer)?);
@@ -188,22 +246,39 @@ impl World {
                 ("AFT_DYNAMODB_ENDPOINT", storage.endpoint()),
                 ("AFT_DATA_TABLE", "data".to_owned()),
                 ("AFT_ACK", ack.to_owned()),
+                ("AFT_WRITE_LOOK_UP", (system != System::Trusting).to_string()),
             ] {
                 config.environment.insert(name.to_owned(), value);
             }
         }
         make_tables(engine).await?;
-        Ok(Self { system, host: Host::start(config).await? })
+        let host = Host::start(config).await?;
+        Ok(Self { system, host, storage, runs, log, _attempts: attempts })
+    }
+
+    /// How often the handler has run since the last call.
+    #[must_use]
+    pub fn runs(&self) -> usize {
+        self.runs.swap(0, Ordering::Relaxed)
+    }
+
+    /// What its processes have said last.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().map(|line| format!("\n  {line}")).collect()
     }
 
     /// Processor time that the layer's processes have used so far, in microseconds: the extension's, the shim's.
     ///
     /// # Errors
-    /// If a process is gone.
+    /// If it is more than can be.
     pub fn processor_micros(&self) -> Result<(u64, u64), Error> {
         let mut used = (0, 0);
         for process in self.host.processes() {
-            let micros = crate::processor::micros(process.pid)?;
+            // A process may have ended since.
+            let time = aft_bench::process::processor_time(process.pid).unwrap_or_default();
+            let micros = u64::try_from(time.as_micros())?;
             match process.source {
                 Source::Extension(_) => used.0 += micros,
                 Source::Function => used.1 += micros,
@@ -249,16 +324,10 @@ async fn make_tables(engine: &str) -> Result<(), Error> {
     store.create_tables().await?;
     let there = store::ask(engine, "DynamoDB_20120810.ListTables", &json!({})).await;
     for (table, key) in [(TABLE, "k"), (RECORDS, "id")] {
-        if there["TableNames"].as_array().is_some_and(|names| names.iter().any(|name| name == table)) {
-            continue;
+        let tables = there["TableNames"].as_array().into_iter().flatten();
+        if !tables.into_iter().any(|name| name == table) {
+            store::make_plain_table(engine, table, key).await;
         }
-        let table = json!({
-            "TableName": table,
-            "BillingMode": "PAY_PER_REQUEST",
-            "AttributeDefinitions": [{ "AttributeName": key, "AttributeType": "S" }],
-            "KeySchema": [{ "AttributeName": key, "KeyType": "HASH" }],
-        });
-        store::ask(engine, "DynamoDB_20120810.CreateTable", &table).await;
     }
     Ok(())
 }

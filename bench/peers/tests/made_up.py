@@ -4,6 +4,7 @@ from report import STORAGES, SYSTEMS
 
 POINTS = {
     "writes": [1, 2, 5, 10],
+    "writes-beside-work": [1, 10],
     "end-to-end": [1.0],
     "one-function": [1.0],
     "skew": [1.0, 1.5, 2.0],
@@ -19,10 +20,10 @@ WITHOUT_ATOMICITY = ["plain writes, sequential", "BatchWriteItem", "plain writes
 def row(workload, storage, system, x, size=4096):
     at = list(SYSTEMS).index(system)
     is_modelled = storage.endswith("model")
-    keys = x if workload == "writes" else 2
-    steps = [0, keys, 1 + keys / 10, 2 + keys / 5, 2 + keys / 3, keys, keys + 2, 2.2, 1.1, 1][at]
+    keys = x if workload.startswith("writes") else 2
+    steps = [0, keys, 1 + keys / 10, 2 + keys / 5, 2 + keys / 3, keys, keys + 2, 2.2, 1.1, 1, 1][at]
     p50 = 0.4 + (3.1 if is_modelled else 0.3) * steps + (1.5 if "Python" in system else 0)
-    units = [0, keys, keys, 2 * keys, keys + 1, keys, keys + 2, keys + 1, keys + 1, keys + 1][at] * (1 if size <= 1024 else 4)
+    units = [0, keys, keys, 2 * keys, keys + 1, keys, keys + 2, keys + 1, keys + 1, keys + 1, keys + 1][at] * (1 if size <= 1024 else 4)
     if workload == "skew":
         p50 *= x if system == "TransactWriteItems" else 1
     if workload == "functions":

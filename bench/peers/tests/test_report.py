@@ -109,7 +109,7 @@ class Whole(unittest.TestCase):
 
     def test_every_workload_has_its_figure(self):
         text = document(Measured(made_up.run(), made_up.scale()))
-        figures = ["writes-400", "writes-4096", "cost", "end-to-end", "one-function", "skew", "reads", "functions", "sandboxes", "duplicates", "failures", "scale"]
+        figures = ["writes-400", "writes-4096", "cost", "writes-beside-work", "end-to-end", "one-function", "skew", "reads", "functions", "sandboxes", "duplicates", "failures", "scale"]
         self.assertEqual([line.split("](")[1].split(")")[0] for line in text.splitlines() if line.startswith("[![")], [f"{name}.svg" for name in figures])
 
     def test_the_model_of_larger_scale_has_all_its_fields(self):

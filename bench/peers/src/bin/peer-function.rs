@@ -1,22 +1,34 @@
 //! The function under test, in Rust: it reads and writes the keys of its event in the way that `PEER_SYSTEM` names.
 
+#![allow(clippy::print_stdout, reason = "the log says how often the handler has run")]
+
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
 
 use aft_peers::Error;
 use aft_peers::system::{RECORDS, TABLE, Way};
-use aft_peers::work::{Event, RESPONSE, value};
+use aft_peers::work::{Answer, Event, Seen, mark, value};
+use aft_simulation::paper::random::Random;
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, Put, PutRequest, TransactWriteItem, WriteRequest,
+    AttributeValue, KeysAndAttributes, Put, PutRequest, TransactWriteItem, Update, WriteRequest,
 };
 use lambda_runtime::{LambdaEvent, service_fn};
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 
 /// Items that one `BatchWriteItem` takes.
 const BATCH: usize = 25;
+/// The longest pause before the first retry of a cancelled transaction; it doubles with each, as DynamoDB's guide has it.
+const PAUSE: Duration = Duration::from_millis(50);
+/// And the longest of all, as in AWS's SDKs.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -55,82 +67,210 @@ impl Function {
         })
     }
 
-    async fn handle(&self, event: Event) -> Result<&'static str, lambda_runtime::Error> {
-        match self {
-            Self::Nothing => {}
+    async fn handle(&self, event: Event) -> Result<Answer, lambda_runtime::Error> {
+        println!("ran");
+        Ok(match self {
+            Self::Nothing => {
+                work(&event).await;
+                Answer::new(Vec::new(), 0)
+            }
             Self::DynamoDb { way, client } => plain(*way, client, &event).await?,
             Self::Aft { client, endpoint, token, cache_control } => {
+                let operations = Operations::new(&event, event.reads.len() + event.writes.len())?;
                 let request = |method, key: &str| {
-                    let request = client.request(method, format!("{endpoint}/v1/kv/{key}")).header("X-Aft-Token", token);
+                    let request =
+                        client.request(method, format!("{endpoint}/v1/kv/{key}")).header("X-Aft-Token", token);
                     match cache_control {
                         Some(stale) => request.header("Cache-Control", *stale),
                         None => request,
                     }
                 };
-                for key in &event.reads {
-                    let answer = request(reqwest::Method::GET, key).send().await?;
-                    if answer.status() != StatusCode::NOT_FOUND {
-                        answer.error_for_status()?.bytes().await?;
+                let get = async |key: &str| {
+                    let answer = request(Method::GET, key).send().await?;
+                    if answer.status() == StatusCode::NOT_FOUND {
+                        return Ok::<_, Error>((String::new(), Vec::new()));
                     }
+                    let answer = answer.error_for_status()?;
+                    let version = answer.headers().get("ETag").and_then(|tag| tag.to_str().ok()).unwrap_or_default();
+                    Ok((version.to_owned(), answer.bytes().await?.to_vec()))
+                };
+                let mut seen: Vec<Seen> = Vec::new();
+                for key in &event.reads {
+                    operations.next();
+                    let (version, value) = get(key).await?;
+                    seen.push((key.clone(), mark(&value).1, version));
                 }
+                work(&event).await;
                 for key in &event.writes {
-                    let body = value(event.bytes);
-                    request(reqwest::Method::PUT, key).body(body).send().await?.error_for_status()?;
+                    operations.next();
+                    let body = if event.adds {
+                        let (_, value) = get(key).await?;
+                        let count: u64 = if value.is_empty() { 0 } else { String::from_utf8(value)?.parse()? };
+                        (count + 1).to_string().into_bytes()
+                    } else {
+                        value(&event)
+                    };
+                    request(Method::PUT, key).body(body).send().await?.error_for_status()?;
                 }
+                operations.next();
+                Answer::new(seen, 0)
             }
-        }
-        Ok(RESPONSE)
+        })
     }
 }
 
-async fn plain(way: Way, client: &Client, event: &Event) -> Result<(), Error> {
-    if way == Way::Batch && !event.reads.is_empty() {
+/// What the handler does besides.
+async fn work(event: &Event) {
+    if event.works_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(event.works_ms)).await;
+    }
+}
+
+/// An attempt's operations, one of which may be its last.
+struct Operations {
+    left: Cell<Option<usize>>,
+}
+
+impl Operations {
+    /// Of so many.
+    fn new(event: &Event, count: usize) -> Result<Self, Error> {
+        if event.ends.is_empty() {
+            return Ok(Self { left: Cell::new(None) });
+        }
+        // Processes come and go: the file knows how many attempts there were.
+        let path = Path::new(&env::var("PEER_ATTEMPTS")?).join(&event.request);
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        let attempt = usize::try_from(file.metadata()?.len())?;
+        file.write_all(b"x")?;
+        let end = event.ends.get(attempt).copied().flatten();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
+        let left = end.map(|share| (share * (count + 1) as f64) as usize);
+        Ok(Self { left: Cell::new(left) })
+    }
+
+    /// Comes before each, and after the last.
+    fn next(&self) {
+        match self.left.get() {
+            Some(0) => std::process::exit(1),
+            left => self.left.set(left.map(|left| left - 1)),
+        }
+    }
+}
+
+async fn plain(way: Way, client: &Client, event: &Event) -> Result<Answer, Error> {
+    let writes = match (way, event.writes.len()) {
+        (_, 0) => 0,
+        (Way::Batch | Way::Transaction, _) => 1,
+        (Way::Published, _) => 2,
+        (_, writes) => writes,
+    };
+    let batched = way == Way::Batch && !event.reads.is_empty();
+    let operations = Operations::new(event, if batched { 1 } else { event.reads.len() } + writes)?;
+    let mut seen: Vec<Seen> = Vec::new();
+    let mut see = |key: &str, item: Option<&Item>| {
+        let value = item.and_then(|item| item.get("v")?.as_b().ok());
+        let (at, number) = value.map_or_else(Default::default, |value| mark(value.as_ref()));
+        seen.push((key.to_owned(), number, at));
+    };
+    if batched {
+        operations.next();
         let mut keys = KeysAndAttributes::builder().consistent_read(true);
         for key in &event.reads {
             keys = keys.keys(Item::from([("k".to_owned(), text(key))]));
         }
-        client.batch_get_item().request_items(TABLE, keys.build()?).send().await?;
+        let answer = client.batch_get_item().request_items(TABLE, keys.build()?).send().await?;
+        let items = answer.responses().and_then(|tables| tables.get(TABLE)).map(Vec::as_slice).unwrap_or_default();
+        for key in &event.reads {
+            see(key, items.iter().find(|item| item.get("k") == Some(&text(key))));
+        }
     } else {
         for key in &event.reads {
-            client.get_item().table_name(TABLE).key("k", text(key)).consistent_read(true).send().await?;
+            operations.next();
+            let answer = client.get_item().table_name(TABLE).key("k", text(key)).consistent_read(true).send().await?;
+            see(key, answer.item());
         }
     }
-    if event.writes.is_empty() {
-        return Ok(());
+    work(event).await;
+    let mut aborts = 0;
+    if !event.writes.is_empty() {
+        match way {
+            Way::Sequential => {
+                for key in &event.writes {
+                    operations.next();
+                    if event.adds {
+                        let update = client.update_item().table_name(TABLE).key("k", text(key));
+                        update.update_expression(ADD).expression_attribute_values(":one", one()).send().await?;
+                    } else {
+                        client.put_item().table_name(TABLE).set_item(Some(item(key, event))).send().await?;
+                    }
+                }
+            }
+            Way::Batch => {
+                operations.next();
+                batch(client, event.writes.iter().map(|key| item(key, event))).await?;
+            }
+            // AFT as it was published: every version under a key of its own, in batches; then the commit record, which names them.
+            Way::Published => {
+                operations.next();
+                let versioned = |key: &String| item(&format!("{key}#{}", event.request), event);
+                batch(client, event.writes.iter().map(versioned)).await?;
+                operations.next();
+                let record = Item::from([
+                    ("id".to_owned(), text(&event.request)),
+                    ("writes".to_owned(), AttributeValue::Ss(event.writes.clone())),
+                ]);
+                client.put_item().table_name(RECORDS).set_item(Some(record)).send().await?;
+            }
+            Way::Transaction => {
+                operations.next();
+                aborts = transaction(client, event).await?;
+            }
+            Way::Nothing | Way::Aft | Way::AftCached => return Err("not a way to talk to DynamoDB".into()),
+        }
     }
-    match way {
-        Way::Sequential => {
-            for key in &event.writes {
-                client.put_item().table_name(TABLE).set_item(Some(item(key, event.bytes))).send().await?;
+    operations.next();
+    Ok(Answer::new(seen, aborts))
+}
+
+const ADD: &str = "ADD n :one";
+
+/// Again and again while others are in the way, with the pauses that are usual; how often it was cancelled.
+async fn transaction(client: &Client, event: &Event) -> Result<u32, Error> {
+    let write = |key: &String| {
+        let item_of = TransactWriteItem::builder();
+        Ok::<_, Error>(if event.adds {
+            let update = Update::builder().table_name(TABLE).key("k", text(key)).update_expression(ADD);
+            item_of.update(update.expression_attribute_values(":one", one()).build()?).build()
+        } else {
+            item_of.put(Put::builder().table_name(TABLE).set_item(Some(item(key, event))).build()?).build()
+        })
+    };
+    let items = event.writes.iter().map(write).collect::<Result<Vec<_>, _>>()?;
+    let token: String = event.request.chars().take(36).collect();
+    let mut random = Random::new(event.number);
+    let mut aborts = 0_u32;
+    loop {
+        let request = client.transact_write_items().set_transact_items(Some(items.clone()));
+        match request.client_request_token(&token).send().await {
+            Ok(_) => return Ok(aborts),
+            Err(error) => {
+                let error = error.into_service_error();
+                if !error.is_transaction_canceled_exception() {
+                    return Err(error.into());
+                }
             }
         }
-        Way::Batch => batch(client, event.writes.iter().map(|key| item(key, event.bytes))).await?,
-        // AFT as it was published: every version under a key of its own, in batches; then the commit record, which names them.
-        Way::Published => {
-            let versioned = |key: &String| item(&format!("{key}#{}", event.request), event.bytes);
-            batch(client, event.writes.iter().map(versioned)).await?;
-            let record = Item::from([
-                ("id".to_owned(), text(&event.request)),
-                ("writes".to_owned(), AttributeValue::Ss(event.writes.clone())),
-            ]);
-            client.put_item().table_name(RECORDS).set_item(Some(record)).send().await?;
-        }
-        Way::Transaction => {
-            let put = |key: &String| {
-                let put = Put::builder().table_name(TABLE).set_item(Some(item(key, event.bytes))).build()?;
-                Ok::<_, Error>(TransactWriteItem::builder().put(put).build())
-            };
-            let items = event.writes.iter().map(put).collect::<Result<Vec<_>, _>>()?;
-            let token = event.request.chars().take(36).collect::<String>();
-            client.transact_write_items().set_transact_items(Some(items)).client_request_token(token).send().await?;
-        }
-        Way::Nothing | Way::Aft | Way::AftCached => return Err("not a way to talk to DynamoDB".into()),
+        let longest = PAUSE.saturating_mul(1 << aborts.min(16)).min(LONGEST_PAUSE);
+        aborts += 1;
+        tokio::time::sleep(random.up_to(longest)).await;
     }
-    Ok(())
 }
 
 async fn batch(client: &Client, items: impl Iterator<Item = Item>) -> Result<(), Error> {
-    let put = |item| Ok::<_, Error>(WriteRequest::builder().put_request(PutRequest::builder().set_item(Some(item)).build()?).build());
+    let put = |item| {
+        let put = PutRequest::builder().set_item(Some(item)).build()?;
+        Ok::<_, Error>(WriteRequest::builder().put_request(put).build())
+    };
     let requests = items.map(put).collect::<Result<Vec<_>, _>>()?;
     for some in requests.chunks(BATCH) {
         let answer = client.batch_write_item().request_items(TABLE, some.to_vec()).send().await?;
@@ -141,11 +281,12 @@ async fn batch(client: &Client, items: impl Iterator<Item = Item>) -> Result<(),
     Ok(())
 }
 
-fn item(key: &str, bytes: usize) -> Item {
-    Item::from([
-        ("k".to_owned(), text(key)),
-        ("v".to_owned(), AttributeValue::B(value(bytes).into())),
-    ])
+fn item(key: &str, event: &Event) -> Item {
+    Item::from([("k".to_owned(), text(key)), ("v".to_owned(), AttributeValue::B(value(event).into()))])
+}
+
+fn one() -> AttributeValue {
+    AttributeValue::N("1".to_owned())
 }
 
 fn text(text: &str) -> AttributeValue {
