@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Flame graphs of the layer's hot paths: docs/bench/flame-PATH.svg, and how the time is shared, in docs/bench/flame.md.
+# Flame graphs of the layer's hot paths, docs/bench/flame-PATH.svg; and how the time is shared, as the table of docs/benchmarks.md.
 #
 #   bench/profile.sh          as `make profile`; needs Linux and perf, as root or with kernel.perf_event_paranoid at 1 or less
 #
@@ -20,7 +20,7 @@ cargo build --release -p aft-bench --bins
 draw() { # PATH TIMES COMMAND TITLE
   perf=$built/$1.data
   target/release/hot-path "$built/release" "$1" "$2" "$(command -v perf)" record --quiet --freq 4999 --call-graph fp --output "$perf" --
-  perf script --input "$perf" --comm "$3" --no-inline 2>/dev/null | "$inferno/bin/inferno-collapse-perf" >"$built/$1.folded"
+  perf script --input "$perf" --comm "$3" --no-inline 2>/dev/null | "$inferno/bin/inferno-collapse-perf" --all >"$built/$1.folded"
   "$inferno/bin/inferno-flamegraph" --title "$4" --minwidth 0.3 --deterministic "$built/$1.folded" >"docs/bench/flame-$1.svg"
 }
 
@@ -30,4 +30,4 @@ draw get 100000 aft-extension "GET of 1 KB from the write buffer: aft-extension"
 draw transaction-write-1 4000 aft-extension "A transaction that writes one key: aft-extension"
 draw transaction-write-10 1000 aft-extension "A transaction that writes ten keys: aft-extension"
 draw invocation 10000 aft-runtime-shi "One invocation of 1 KB: aft-runtime-shim"
-bench/shares.py "$built" put get transaction-write-1 transaction-write-10 invocation >docs/bench/flame.md
+bench/shares.py "$built" put get transaction-write-1 transaction-write-10 invocation
