@@ -45,7 +45,7 @@ bench: local ## Figures, side by side in one run
 	cargo bench -p aft-bench
 
 # Figures and tables are made by the pinned matplotlib only, whose tests come first: a broken script is no reason to measure again.
-bench-peers: local ## Side by side with what one would use instead, into docs/bench: PEERS="--rounds 50 …" (target/release/peers --help)
+bench-peers: local ## Side by side with what one would use instead, into docs/bench: PEERS="--share 0.2 …" (target/release/peers --help)
 	@matplotlib=$$(tests/tools.sh matplotlib); export PYTHONPATH=bench/peers PYTHONDONTWRITEBYTECODE=1; \
 	$$matplotlib/bin/python -m unittest discover -s bench/peers/tests; \
 	cargo build --release -p aft-peers; \

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use aft_bench::Error;
-use aft_bench::latency::{Model, Times};
+use aft_bench::latency::Model;
 use aft_bench::process::most_resident_bytes;
 use aft_bench::scale::bill::Prices;
 use aft_bench::scale::calibration::{Asked, calibrate};
@@ -69,15 +69,9 @@ struct Arguments {
     /// Acknowledge when the record is durable (AFT_ACK=durable).
     #[arg(long)]
     durable: bool,
-    /// One item: median and 99th percentile, in milliseconds.
-    #[arg(long, default_value = "3.0/5.5")]
-    one: Times,
-    /// A batch of 5 items.
-    #[arg(long, default_value = "4.7/11.7")]
-    five: Times,
-    /// A batch of 10 items.
-    #[arg(long, default_value = "6.8/15.2")]
-    ten: Times,
+    /// How long DynamoDB takes.
+    #[command(flatten)]
+    model: Model,
     /// AFT_RETENTION_SECONDS.
     #[arg(long, default_value_t = 604_800.0)]
     retention: f64,
@@ -139,12 +133,9 @@ fn measure(arguments: &Arguments) -> Result<(), Error> {
         None => Vec::new(),
     };
     if let Some(path) = &arguments.json {
-        let Model { one, five, ten, transaction } = model(arguments);
         let document = serde_json::json!({
             "seed": arguments.seed,
-            "model": {
-                "one": one.to_string(), "five": five.to_string(), "ten": ten.to_string(), "transaction": transaction,
-            },
+            "model": arguments.model,
             "prices": prices(arguments),
             "keys": arguments.keys, "reads": arguments.reads, "writes": arguments.writes,
             "handler_ms": arguments.handler, "overhead_ms": arguments.overhead,
@@ -161,7 +152,7 @@ fn measure(arguments: &Arguments) -> Result<(), Error> {
 /// Prints what each cell comes to.
 fn grid(arguments: &Arguments) -> Result<Vec<Row>, Error> {
     let began = Instant::now();
-    let inputs = Inputs { model: model(arguments), keys: arguments.keys, seed: arguments.seed, least: LEAST };
+    let inputs = Inputs { model: arguments.model, keys: arguments.keys, seed: arguments.seed, least: LEAST };
     let most = arguments.sandboxes.iter().copied().max().unwrap_or_default();
     let (mut rows, mut sandbox_bytes) = (Vec::new(), 0);
     for &bytes in &arguments.bytes {
@@ -215,10 +206,6 @@ fn case(arguments: &Arguments, sandboxes: usize, skew: f64, bytes: usize, partit
             partitions,
         },
     }
-}
-
-fn model(arguments: &Arguments) -> Model {
-    Model { one: arguments.one, five: arguments.five, ten: arguments.ten, ..Model::default() }
 }
 
 fn prices(arguments: &Arguments) -> Prices {

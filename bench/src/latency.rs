@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aft_simulation::paper::random::Random;
+use serde::{Serialize, Serializer};
 
 /// How many standard deviations of a normal distribution the 99th percentile is above the median.
 const SIGMAS_TO_P99: f64 = 2.326_348;
@@ -63,16 +64,26 @@ impl FromStr for Times {
     }
 }
 
-/// The model: `None` where the engine is as fast as it is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+impl Serialize for Times {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The model, as programs take it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, clap::Args)]
 pub struct Model {
-    /// A request for one item.
+    /// One item: median and 99th percentile, in milliseconds.
+    #[arg(long, default_value_t = Self::default().one)]
     pub one: Times,
-    /// A batch of 5.
+    /// A batch of 5 items.
+    #[arg(long, default_value_t = Self::default().five)]
     pub five: Times,
-    /// A batch of 10.
+    /// A batch of 10 items.
+    #[arg(long, default_value_t = Self::default().ten)]
     pub ten: Times,
-    /// Of a transactional request, times that of one item.
+    /// How many times as long as one item a transactional request takes.
+    #[arg(long, default_value_t = Self::default().transaction)]
     pub transaction: f64,
 }
 
@@ -101,7 +112,7 @@ pub enum Kind {
 impl Model {
     /// How long this request takes.
     pub fn draw(&self, kind: Kind, random: &mut Random) -> Duration {
-        self.times(kind).draw(normal(random))
+        self.times(kind).draw(random.normal())
     }
 
     /// How such requests are distributed.
@@ -122,11 +133,6 @@ fn between((from, at_from): (usize, Times), (to, at_to): (usize, Times), items: 
     let share = (items.max(1) as f64 - from as f64) / (to - from) as f64;
     let at = |from: f64, to: f64| from + (to - from) * share;
     Times { median: at(at_from.median, at_to.median), p99: at(at_from.p99, at_to.p99) }
-}
-
-/// A normal deviate (Box and Muller).
-fn normal(random: &mut Random) -> f64 {
-    (-2.0 * (1.0 - random.unit()).ln()).sqrt() * (std::f64::consts::TAU * random.unit()).cos()
 }
 
 #[cfg(test)]

@@ -337,6 +337,22 @@ async fn durable_does_not_wait_but_the_sandbox_does() {
     assert_eq!(stored(&store, "a").as_deref(), Some("1"), "the sandbox waited");
 }
 
+/// On the one thread that there may be, the answer does not stand behind the making of a request for each head.
+#[tokio::test(start_paused = true)]
+async fn durable_answers_before_it_makes_the_heads_requests() {
+    for (ack, made) in [(Ack::Durable, 0), (Ack::Visible, 2)] {
+        let store = Memory::new();
+        let sandbox = Sandbox::with(&store, 1, Behaviour { ack, ..BEHAVIOUR }, 0, |_| Fault::None);
+        sandbox.begin(1).await;
+        sandbox.put(1, "a", "1");
+        sandbox.put(1, "b", "1");
+        assert_eq!(sandbox.commit(1, "ok").await, CommitResult::Committed);
+        assert_eq!(sandbox.count(is_apply), made, "{ack:?}");
+        sandbox.session.quiet(&RequestId::new("r-1"), DEADLINE).await;
+        assert_eq!(sandbox.count(is_apply), 2);
+    }
+}
+
 /// Not even the invocation's deadline makes the lifecycle ask for the next event while an apply is pending.
 #[tokio::test(start_paused = true)]
 async fn a_pending_apply_keeps_the_sandbox_awake_past_the_deadline() {

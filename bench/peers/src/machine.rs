@@ -42,6 +42,7 @@ pub fn versions() -> Value {
     json!({
         "this project": format!("{} ({})", env!("CARGO_PKG_VERSION"), commit.unwrap_or_else(|| "no commit".to_owned())),
         "rustc": said("rustc", &["--version"]),
+        // As tests/tools.sh pins it.
         "DynamoDB Local": "3.3.1",
         "Python": said(&python, &["--version"]),
         "Powertools for AWS Lambda (Python)": said(&python, &["-c", &powertools]),

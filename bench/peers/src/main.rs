@@ -5,13 +5,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use aft_cli::LayerBinaries;
 use aft_cli::embedded::{Embedded, Storage as Kept};
 use aft_peers::case::Case;
-use aft_peers::latency::{Model, Times};
+use aft_peers::latency::Model;
 use aft_peers::machine::{machine, versions};
 use aft_peers::row::{Prices, Row};
 use aft_peers::run::Ground;
-use aft_peers::system::{Programs, System, layer};
+use aft_peers::system::{Programs, System};
 use aft_peers::targets::targets;
 use aft_peers::{Error, workloads};
 use aft_tests::dynamodb_local::DynamoDbLocal;
@@ -42,18 +43,9 @@ struct Arguments {
     /// Of the requests of each case, this share.
     #[arg(long, default_value_t = 1.0)]
     share: f64,
-    /// One item: median and 99th percentile, in milliseconds.
-    #[arg(long, default_value = "3.0/5.5")]
-    one: Times,
-    /// A batch of 5 items.
-    #[arg(long, default_value = "4.7/11.7")]
-    five: Times,
-    /// A batch of 10 items.
-    #[arg(long, default_value = "6.8/15.2")]
-    ten: Times,
-    /// How many times as long as one item a transactional request takes.
-    #[arg(long, default_value_t = 2.0)]
-    transaction: f64,
+    /// How long DynamoDB takes.
+    #[command(flatten)]
+    model: Model,
     /// Dollars for a million write units: US East (N. Virginia), on demand, November 2026.
     #[arg(long, default_value_t = 0.625)]
     write_price: f64,
@@ -66,10 +58,6 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn model(&self) -> Model {
-        Model { one: self.one, five: self.five, ten: self.ten, transaction: self.transaction }
-    }
-
     fn cases(&self, storage: &str) -> Vec<Case> {
         let mut cases = match storage {
             "embedded, model" => [
@@ -110,23 +98,18 @@ impl Arguments {
 async fn main() -> Result<(), Error> {
     let arguments = Arguments::parse();
     let programs = Programs {
-        layer: layer(&arguments.layer),
+        layer: LayerBinaries::found_in(&arguments.layer),
         function: std::env::current_exe()?.with_file_name("peer-function"),
         python: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("python"),
     };
     let prices = Prices { write: arguments.write_price, read: arguments.read_price };
-    let model = arguments.model();
+    let model = arguments.model;
     let mut header = json!({
         "machine": machine(),
         "versions": versions(),
         "date": date(),
         "seed": arguments.seed,
-        "model": {
-            "one": model.one.to_string(),
-            "five": model.five.to_string(),
-            "ten": model.ten.to_string(),
-            "transaction": model.transaction,
-        },
+        "model": model,
         "prices": prices,
     });
     let mut rows: Vec<Row> = Vec::new();
@@ -187,7 +170,6 @@ impl Engine {
 fn write(arguments: &Arguments, header: &mut Value, rows: &[Row]) -> Result<(), Error> {
     header["rows"] = serde_json::to_value(rows)?;
     header["targets"] = serde_json::to_value(targets(rows, "embedded, model"))?;
-    // A row is a line: what changed from run to run can be seen.
     let mut text = serde_json::to_string_pretty(&header)?;
     text.push('\n');
     fs::write(&arguments.json, text)?;

@@ -68,8 +68,6 @@ pub struct Row {
     pub aborts: f64,
     /// Of the duplicates, in percent, those whose work was done twice.
     pub ran_again: f64,
-    /// Requests for a thousand units, write and read.
-    pub useful: f64,
     /// Of a million requests: storage only.
     pub dollars: f64,
 }
@@ -130,7 +128,6 @@ impl Measured {
             anomalies_across: percent(self.anomalies.1, count),
             aborts: each(self.aborts as f64),
             ran_again: percent(self.duplicates.1, self.duplicates.0 as f64),
-            useful: if writes + reads > 0.0 { count / (writes + reads) * 1e3 } else { 0.0 },
             dollars: each(writes) * prices.write + each(reads) * prices.read,
             ..Row::default()
         }

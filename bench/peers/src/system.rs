@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -330,10 +330,4 @@ async fn make_tables(engine: &str) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The layer's binaries in a folder, side by side or laid out as under `/opt`.
-#[must_use]
-pub fn layer(folder: &Path) -> LayerBinaries {
-    LayerBinaries::found_in(folder)
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use aft_extension::session::Ack;
+use aft_tests::growth::whole;
 use serde::Serialize;
 
 use super::Cell;
@@ -227,15 +228,7 @@ fn thousands(number: f64) -> String {
         let text = format!("{number:.1}");
         return text.strip_suffix(".0").map_or(text.clone(), str::to_owned);
     }
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    whole(number.round() as u64)
 }
 
 #[cfg(test)]

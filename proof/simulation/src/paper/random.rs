@@ -43,12 +43,15 @@ impl Random {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// A standard normal deviate (Box and Muller).
+    pub fn normal(&mut self) -> f64 {
+        (-2.0 * (1.0 - self.unit()).ln()).sqrt() * (TAU * self.unit()).cos()
+    }
+
     /// Half of all are not above the median, 99 % not above `e^(2.33 × spread)` times it. In whole milliseconds, as tokio's
     /// timer counts; 1 at least.
     pub fn log_normal(&mut self, median: Duration, spread: f64) -> Duration {
-        // Box and Muller.
-        let normal = (-2.0 * (1.0 - self.unit()).ln()).sqrt() * (TAU * self.unit()).cos();
-        let millis = median.as_secs_f64() * 1e3 * (spread * normal).exp();
+        let millis = median.as_secs_f64() * 1e3 * (spread * self.normal()).exp();
         Duration::from_millis((millis.round() as u64).max(1))
     }
 }
