@@ -4,17 +4,18 @@
 //! in a small file before its record is written, and taken out once it is applied or certainly not written. What the file
 //! still names when an extension starts, it finishes before its own first commit.
 //!
-//! The file is replaced as a whole, by a rename, so that whoever dies meanwhile leaves the old one or the new one. It is not
-//! synced: only the process dies, the kernel that has taken the bytes lives on; and if the sandbox dies, the file is gone
-//! with it. The journal saves time and is never needed: without it (a full disk) the transaction is left to its retry, to
-//! whoever reads its keys, and to the fault manager. So nothing here ever fails a commit or an init.
+//! The file is made whole beside its place and renamed into it, once, and then written over by one system call for each change,
+//! always as many bytes: whoever dies meanwhile leaves what was there or what is there now. It is not synced: only the process
+//! dies, the kernel that has taken the bytes lives on; and if the sandbox dies, the file is gone with it. The journal saves time
+//! and is never needed: without it (a full disk) the transaction is left to its retry, to whoever reads its keys, and to the
+//! fault manager. So nothing here ever fails a commit or an init.
 //!
 //! More than one entry is there only after a commit whose outcome stayed unknown: its record may still arrive, and the sandbox
 //! goes on under another name (R-FM-2).
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,10 +34,10 @@ use super::retry::last_moment;
 const ENTRIES: usize = 8;
 /// The first line.
 const BEGIN: &str = "aft-journal 1";
-/// The last line. Who does not find it has found a torn file.
+/// The last line, after spaces. Who does not find it has found a torn file.
 const END: &str = "end";
-/// More than any journal has, and little to read of a file that is none.
-const BYTES: u64 = 4_096;
+/// What a journal has, those spaces included, and no more than a page, of which a system call writes all or nothing.
+const BYTES: usize = 1_024;
 
 /// A transaction that may have a record which is not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Journal {
 struct State {
     /// Oldest first.
     entries: Vec<Entry>,
+    /// What is written over.
+    open: Option<File>,
     warned: bool,
 }
 
@@ -94,7 +97,7 @@ impl Journal {
             Vec::new()
         });
         let recovered = watch::Sender::new(entries.is_empty());
-        Self { file: Some(file), state: Mutex::new(State { entries, warned: false }), recovered }
+        Self { file: Some(file), state: Mutex::new(State { entries, ..State::default() }), recovered }
     }
 
     /// A record is about to be written.
@@ -119,7 +122,7 @@ impl Journal {
 
     fn keep(&self, state: &mut State) {
         let Some(file) = &self.file else { return };
-        let kept = if state.entries.is_empty() { remove(file) } else { write(file, &state.entries) };
+        let kept = write(file, &mut state.open, &encode(&state.entries));
         if let Err(error) = kept
             && !std::mem::replace(&mut state.warned, true)
         {
@@ -145,12 +148,13 @@ fn read(file: &Path) -> Result<Vec<Entry>, Unusable> {
         Err(error) => return Err(error.into()),
     }
     let mut text = String::new();
-    fs::File::open(file)?.take(BYTES).read_to_string(&mut text)?;
+    File::open(file)?.take(BYTES as u64).read_to_string(&mut text)?;
     decode(&text).ok_or(Unusable::Foreign)
 }
 
 fn decode(text: &str) -> Option<Vec<Entry>> {
     let lines = text.strip_prefix(BEGIN)?.strip_prefix('\n')?.strip_suffix('\n')?.strip_suffix(END)?;
+    let lines = lines.trim_end_matches(' ');
     if !lines.is_empty() && !lines.ends_with('\n') {
         // What looks like the end is in a line of something else.
         return None;
@@ -160,26 +164,30 @@ fn decode(text: &str) -> Option<Vec<Entry>> {
         Some(Entry { sandbox: sandbox.parse().ok()?, version: version.parse().ok()? })
     };
     // Not `lines`, which takes more for a line's end than was written.
-    lines.split_terminator('\n').map(entry).collect()
+    let entries: Vec<_> = lines.split_terminator('\n').map(entry).collect::<Option<_>>()?;
+    (entries.len() <= ENTRIES).then_some(entries)
 }
 
 fn encode(entries: &[Entry]) -> String {
     let line = |Entry { sandbox, version }: &Entry| format!("{sandbox} {version}\n");
-    format!("{BEGIN}\n{}{END}\n", entries.iter().map(line).collect::<String>())
+    let text = format!("{BEGIN}\n{}", entries.iter().map(line).collect::<String>());
+    let rest = BYTES.saturating_sub(text.len() + 1);
+    format!("{text}{END:>rest$}\n")
 }
 
-fn write(file: &Path, entries: &[Entry]) -> io::Result<()> {
-    let beside = file.with_extension("new");
-    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    new.write_all(encode(entries).as_bytes())?;
-    fs::rename(&beside, file)
-}
-
-fn remove(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
+/// Writes over the file, or makes it if it is not there any more: a handler may clear `/tmp`.
+fn write(file: &Path, open: &mut Option<File>, text: &str) -> io::Result<()> {
+    if let Some(known) = open
+        && known.metadata()?.nlink() > 0
+    {
+        return known.write_all_at(text.as_bytes(), 0);
     }
+    let beside = file.with_extension("new");
+    let new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    new.write_all_at(text.as_bytes(), 0)?;
+    fs::rename(&beside, file)?;
+    *open = Some(new);
+    Ok(())
 }
 
 impl<S: Store> Session<S> {

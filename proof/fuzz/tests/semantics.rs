@@ -184,7 +184,7 @@ fn no_journal_that_ends_too_soon_names_anything() {
         let version = Version::new(Timestamp::from_micros(2), TransactionId::from_bits(n));
         format!("{} {version}\n", SandboxId::from_bits(n))
     };
-    let text = format!("aft-journal 1\n{}{}end\n", entry(1), entry(2));
+    let text = format!("aft-journal 1\n{}{}   end\n", entry(1), entry(2));
     assert_eq!(journal::named(text.as_bytes()).len(), 2);
     for end in 0..text.len() {
         assert!(journal::named(&text.as_bytes()[..end]).is_empty());

@@ -1,4 +1,7 @@
 //! The four requests that the store makes: get, put, put if absent, update. Every write is of one item.
+//!
+//! Each is boxed: the SDK's futures have ten kilobytes and more, and whoever waits for one, spawns it or hands it on would have
+//! them, too, and copy them.
 
 use std::sync::Arc;
 
@@ -55,7 +58,7 @@ impl DynamoDb {
 
     async fn get(&self, table: &Table, key: Item, reads: ReadConsistency) -> Result<Option<Item>, StoreError> {
         let request = self.client().get_item().table_name(table.name()).set_key(Some(key));
-        let answer = request.consistent_read(reads.is_strong()).send().await;
+        let answer = Box::pin(request.consistent_read(reads.is_strong()).send()).await;
         Ok(answer.map_err(|error| table.failure("GetItem", error))?.item)
     }
 
@@ -71,7 +74,8 @@ impl DynamoDb {
             let asked = keys.len();
             let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(reads.is_strong()).build();
             let request = request.map_err(|error| table.incomplete("BatchGetItem", error))?;
-            let answer = self.client().batch_get_item().request_items(table.name(), request).send().await;
+            let request = self.client().batch_get_item().request_items(table.name(), request);
+            let answer = Box::pin(request.send()).await;
             let answer = answer.map_err(|error| table.failure("BatchGetItem", error))?;
             items.extend(answer.responses.into_iter().flatten().flat_map(|(_, items)| items));
             keys = answer.unprocessed_keys.into_iter().flatten().flat_map(|(_, rest)| rest.keys).collect();
@@ -85,7 +89,7 @@ impl DynamoDb {
     /// Writes an item, whatever was there.
     pub(super) async fn put(&self, table: &Table, item: Item) -> Result<(), StoreError> {
         let request = self.client().put_item().table_name(table.name()).set_item(Some(item));
-        request.send().await.map_err(|error| table.failure("PutItem", error))?;
+        Box::pin(request.send()).await.map_err(|error| table.failure("PutItem", error))?;
         Ok(())
     }
 
@@ -102,7 +106,7 @@ impl DynamoDb {
             .condition_expression(condition)
             .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
+        match Box::pin(request.send()).await {
             Ok(_) => Ok(Written::Now),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(failed)) => refused(table, failed.item.clone()),
@@ -119,7 +123,7 @@ impl DynamoDb {
             .set_expression_attribute_values(Some(update.values))
             .condition_expression(update.condition)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
+        match Box::pin(request.send()).await {
             Ok(_) => Ok(Written::Now),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => refused(table, failed.item.clone()),

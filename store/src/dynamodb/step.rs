@@ -64,7 +64,7 @@ impl DynamoDb {
         }
         let request = self.client().transact_write_items().set_transact_items(Some(actions));
         let request = request.client_request_token(token(record.nonce));
-        let reasons = match request.send().await {
+        let reasons = match Box::pin(request.send()).await {
             Ok(_) => return Ok(Step::Taken),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
@@ -152,7 +152,8 @@ impl DynamoDb {
         };
         let gets: Result<Vec<_>, BuildError> = keys.iter().map(get).collect();
         let gets = gets.map_err(|error| self.data.incomplete(GET, error))?;
-        let answer = match self.client().transact_get_items().set_transact_items(Some(gets)).send().await {
+        let request = self.client().transact_get_items().set_transact_items(Some(gets));
+        let answer = match Box::pin(request.send()).await {
             Ok(answer) => answer,
             Err(error) => match error.as_service_error() {
                 Some(TransactGetItemsError::TransactionCanceledException(canceled)) => {
