@@ -47,7 +47,7 @@ pub fn writes(sizes: &[usize]) -> Vec<Case> {
         keys: 40,
         clients: 1,
         sandboxes: 1,
-        requests: 100,
+        requests: 250,
         ..base("writes", writes as f64)
     };
     sizes.iter().flat_map(|bytes| [1, 2, 5, 10].map(|writes| case(*bytes, writes))).collect()

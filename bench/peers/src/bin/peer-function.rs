@@ -13,6 +13,7 @@ use std::time::Duration;
 use aft_peers::Error;
 use aft_peers::system::{RECORDS, TABLE, Way};
 use aft_peers::work::{Answer, Event, Seen, mark, value};
+use aft_protocol::wire::{header, route};
 use aft_simulation::paper::random::Random;
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Client;
@@ -20,8 +21,11 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, Put, PutRequest, TransactWriteItem, Update, WriteRequest,
 };
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use lambda_runtime::{LambdaEvent, service_fn};
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 
 /// Items that one `BatchWriteItem` takes.
 const BATCH: usize = 25;
@@ -76,17 +80,20 @@ impl Function {
             }
             Self::DynamoDb { way, client } => plain(*way, client, &event).await?,
             Self::Aft { client, endpoint, token, cache_control } => {
-                let operations = Operations::new(&event, event.reads.len() + event.writes.len())?;
-                let request = |method, key: &str| {
-                    let request =
-                        client.request(method, format!("{endpoint}/v1/kv/{key}")).header("X-Aft-Token", token);
+                // What is there all at once is sent at once, as `BatchWriteItem` and `TransactWriteItems` are.
+                let at_once = event.writes.len() > 1 && !event.adds;
+                let writes = if at_once { 1 } else { event.writes.len() };
+                let operations = Operations::new(&event, event.reads.len() + writes)?;
+                let request = |method, path: &str| {
+                    let request = client.request(method, format!("{endpoint}{path}")).header(header::TOKEN, token);
                     match cache_control {
                         Some(stale) => request.header("Cache-Control", *stale),
                         None => request,
                     }
                 };
+                let path = |key: &str| format!("{}{key}", route::KV);
                 let get = async |key: &str| {
-                    let answer = request(Method::GET, key).send().await?;
+                    let answer = request(Method::GET, &path(key)).send().await?;
                     if answer.status() == StatusCode::NOT_FOUND {
                         return Ok::<_, Error>((String::new(), Vec::new()));
                     }
@@ -101,16 +108,25 @@ impl Function {
                     seen.push((key.clone(), mark(&value).1, version));
                 }
                 work(&event).await;
-                for key in &event.writes {
+                if at_once {
                     operations.next();
-                    let body = if event.adds {
-                        let (_, value) = get(key).await?;
-                        let count: u64 = if value.is_empty() { 0 } else { String::from_utf8(value)?.parse()? };
-                        (count + 1).to_string().into_bytes()
-                    } else {
-                        value(&event)
-                    };
-                    request(Method::PUT, key).body(body).send().await?.error_for_status()?;
+                    let value = STANDARD.encode(value(&event));
+                    let write = |key: &String| json!({ "key": key, "valueBase64": value });
+                    let writes: Vec<_> = event.writes.iter().map(write).collect();
+                    let request = request(Method::POST, route::BATCH_WRITE).json(&json!({ "writes": writes }));
+                    request.send().await?.error_for_status()?;
+                } else {
+                    for key in &event.writes {
+                        operations.next();
+                        let body = if event.adds {
+                            let (_, value) = get(key).await?;
+                            let count: u64 = if value.is_empty() { 0 } else { String::from_utf8(value)?.parse()? };
+                            (count + 1).to_string().into_bytes()
+                        } else {
+                            value(&event)
+                        };
+                        request(Method::PUT, &path(key)).body(body).send().await?.error_for_status()?;
+                    }
                 }
                 operations.next();
                 Answer::new(seen, 0)
