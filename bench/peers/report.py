@@ -281,7 +281,7 @@ def document(measured):
     """docs/bench/README.md."""
     run = measured.run
     machine = run["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    versions = ", ".join(f"{name} {str(version).removeprefix(name + ' ')}" for name, version in run["versions"].items())
     prices = ", ".join(f"{name} ${price:g}" for name, price in run.get("prices", {}).items())
     parts = [
         "# Side by side\n",

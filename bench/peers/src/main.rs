@@ -31,6 +31,9 @@ struct Arguments {
     /// Where the figures go, after every case.
     #[arg(long)]
     json: PathBuf,
+    /// Goes on with the cases that the file does not have yet, from the same seed and model.
+    #[arg(long)]
+    resume: bool,
     /// Only these workloads.
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<String>,
@@ -113,10 +116,20 @@ async fn main() -> Result<(), Error> {
         "prices": prices,
     });
     let mut rows: Vec<Row> = Vec::new();
+    if arguments.resume {
+        let mut before: Value = serde_json::from_slice(&fs::read(&arguments.json)?)?;
+        rows = serde_json::from_value(before["rows"].take())?;
+        let is_alike = |place: &str| before.pointer(place) == header.pointer(place);
+        if !["/machine/processor", "/versions", "/seed", "/model", "/prices"].iter().all(|place| is_alike(place)) {
+            return Err(format!("{} is of another machine, version, seed or model", arguments.json.display()).into());
+        }
+        header = before;
+    }
     let began = Instant::now();
     for (engine_name, is_slow) in [(EMBEDDED, true), (LOCAL, true), (EMBEDDED, false), (LOCAL, false)] {
         let name = if is_slow { format!("{engine_name}, model") } else { engine_name.to_owned() };
-        let cases = arguments.cases(&name);
+        let mut cases = arguments.cases(&name);
+        cases.retain(|case| !rows.iter().any(|row| row.is_of(case, &name)));
         let is_wanted = arguments.storages.is_empty() || arguments.storages.contains(&name);
         if cases.is_empty() || !is_wanted {
             continue;

@@ -4,8 +4,9 @@ use std::ops::Add;
 use std::time::Duration;
 
 use aft_bench::samples::Samples;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::case::Case;
 use crate::storage::Traffic;
 
 /// What a million units cost, in dollars.
@@ -18,14 +19,14 @@ pub struct Prices {
 }
 
 /// A row. Times in milliseconds; what is counted is for one request.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Which work.
-    pub workload: &'static str,
+    pub workload: String,
     /// Over which storage.
     pub storage: String,
     /// By whom, as tables name it.
-    pub system: &'static str,
+    pub system: String,
     /// What the workload varies.
     pub x: f64,
     /// Bytes of a value.
@@ -70,6 +71,15 @@ pub struct Row {
     pub ran_again: f64,
     /// Of a million requests: storage only.
     pub dollars: f64,
+}
+
+impl Row {
+    /// Whether it is one of this case's, over this storage.
+    #[must_use]
+    pub fn is_of(&self, case: &Case, storage: &str) -> bool {
+        let is_alike = self.workload == case.workload && self.storage == storage && self.bytes == case.bytes;
+        is_alike && (self.x - case.x).abs() < 1e-9
+    }
 }
 
 /// What has been seen of one system in one case.
@@ -131,5 +141,24 @@ impl Measured {
             dollars: each(writes) * prices.write + each(reads) * prices.read,
             ..Row::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::Row;
+    use crate::workloads;
+
+    #[test]
+    fn a_case_that_the_file_has_is_known_again() {
+        let case = &workloads::one_function()[0];
+        let row = Row { workload: case.workload.to_owned(), x: case.x, bytes: case.bytes, ..Row::default() };
+        let row = Row { storage: "embedded".to_owned(), ..row };
+        let read: Row = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
+        assert!(read.is_of(case, "embedded"));
+        assert!(!read.is_of(case, "DynamoDB Local"));
+        assert!(!read.is_of(&workloads::skew()[1], "embedded"));
     }
 }
