@@ -432,7 +432,7 @@ def logarithmic(axis, subs):
 
 def series_of(row, rows):
     """What tells the model's lines apart, beside x."""
-    said = {"system": "{}", "bytes": "values of {:,} bytes", "skew": "Zipf exponent {:g}"}
+    said = {"system": "{}", "bytes": "{:,} bytes", "skew": "Zipf {:g}"}
     varied = [field for field in said if len({one.get(field) for one in rows}) > 1]
     return ", ".join(said[field].format(row[field]) for field in varied) or "model"
 
