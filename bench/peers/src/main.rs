@@ -2,7 +2,7 @@
 #![allow(clippy::print_stderr, reason = "who waits for an hour wants to know")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aft_cli::LayerBinaries;
@@ -31,7 +31,7 @@ struct Arguments {
     /// Where the figures go, after every case.
     #[arg(long)]
     json: PathBuf,
-    /// Goes on with the cases that the file does not have yet, from the same seed and model.
+    /// Goes on with the cases that the file does not have yet, of the same machine, versions, seed and options.
     #[arg(long)]
     resume: bool,
     /// Only these workloads.
@@ -114,16 +114,12 @@ async fn main() -> Result<(), Error> {
         "seed": arguments.seed,
         "model": model,
         "prices": prices,
+        "share": arguments.share,
+        "systems": arguments.systems,
     });
     let mut rows: Vec<Row> = Vec::new();
     if arguments.resume {
-        let mut before: Value = serde_json::from_slice(&fs::read(&arguments.json)?)?;
-        rows = serde_json::from_value(before["rows"].take())?;
-        let is_alike = |place: &str| before.pointer(place) == header.pointer(place);
-        if !["/machine/processor", "/versions", "/seed", "/model", "/prices"].iter().all(|place| is_alike(place)) {
-            return Err(format!("{} is of another machine, version, seed or model", arguments.json.display()).into());
-        }
-        header = before;
+        (header, rows) = begun(&arguments.json, &header)?;
     }
     let began = Instant::now();
     for (engine_name, is_slow) in [(EMBEDDED, true), (LOCAL, true), (EMBEDDED, false), (LOCAL, false)] {
@@ -148,6 +144,20 @@ async fn main() -> Result<(), Error> {
         engine.stop().await?;
     }
     Ok(())
+}
+
+/// What a run that was cut off has left in its file.
+fn begun(file: &Path, asked: &Value) -> Result<(Value, Vec<Row>), Error> {
+    let mut header: Value = serde_json::from_slice(&fs::read(file)?)?;
+    let rows = serde_json::from_value(header["rows"].take())?;
+    let same = ["/machine/processor", "/versions", "/seed", "/model", "/prices", "/share", "/systems"];
+    match same.iter().find(|place| header.pointer(place) != asked.pointer(place)) {
+        None => Ok((header, rows)),
+        Some(place) => {
+            let file = file.display();
+            Err(format!("{file} was begun with another {place}: go on as it was begun, or without --resume").into())
+        }
+    }
 }
 
 /// An engine for one storage.

@@ -281,8 +281,9 @@ impl World {
             let micros = u64::try_from(time.as_micros())?;
             match process.source {
                 Source::Extension(_) => used.0 += micros,
-                Source::Function => used.1 += micros,
-                Source::Platform => {}
+                // The process that Lambda starts is the shim; without the layer, the function.
+                Source::Function if self.system.is_aft() => used.1 += micros,
+                Source::Function | Source::Platform => {}
             }
         }
         Ok(used)

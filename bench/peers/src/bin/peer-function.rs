@@ -24,7 +24,7 @@ use aws_sdk_dynamodb::types::{
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_runtime::{LambdaEvent, service_fn};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::json;
 
 /// Items that one `BatchWriteItem` takes.
@@ -46,19 +46,19 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 enum Function {
     Nothing,
     DynamoDb { way: Way, client: Box<Client> },
-    Aft { client: reqwest::Client, endpoint: String, token: String, cache_control: Option<&'static str> },
+    Aft(Endpoint),
 }
 
 impl Function {
     fn new(way: Way) -> Result<Self, Error> {
         Ok(match way {
             Way::Nothing => Self::Nothing,
-            Way::Aft | Way::AftCached => Self::Aft {
+            Way::Aft | Way::AftCached => Self::Aft(Endpoint {
                 client: reqwest::Client::builder().tcp_nodelay(true).build()?,
-                endpoint: env::var("AFT_ENDPOINT")?,
+                url: env::var("AFT_ENDPOINT")?,
                 token: env::var("AFT_TOKEN")?,
                 cache_control: (way == Way::AftCached).then_some("max-age=60"),
-            },
+            }),
             Way::Sequential | Way::Batch | Way::Transaction | Way::Published => {
                 let config = aws_sdk_dynamodb::Config::builder()
                     .behavior_version(BehaviorVersion::v2026_01_12())
@@ -79,60 +79,81 @@ impl Function {
                 Answer::new(Vec::new(), 0)
             }
             Self::DynamoDb { way, client } => plain(*way, client, &event).await?,
-            Self::Aft { client, endpoint, token, cache_control } => {
-                // What is there all at once is sent at once, as `BatchWriteItem` and `TransactWriteItems` are.
-                let at_once = event.writes.len() > 1 && !event.adds;
-                let writes = if at_once { 1 } else { event.writes.len() };
-                let operations = Operations::new(&event, event.reads.len() + writes)?;
-                let request = |method, path: &str| {
-                    let request = client.request(method, format!("{endpoint}{path}")).header(header::TOKEN, token);
-                    match cache_control {
-                        Some(stale) => request.header("Cache-Control", *stale),
-                        None => request,
-                    }
-                };
-                let path = |key: &str| format!("{}{key}", route::KV);
-                let get = async |key: &str| {
-                    let answer = request(Method::GET, &path(key)).send().await?;
-                    if answer.status() == StatusCode::NOT_FOUND {
-                        return Ok::<_, Error>((String::new(), Vec::new()));
-                    }
-                    let answer = answer.error_for_status()?;
-                    let version = answer.headers().get("ETag").and_then(|tag| tag.to_str().ok()).unwrap_or_default();
-                    Ok((version.to_owned(), answer.bytes().await?.to_vec()))
-                };
-                let mut seen: Vec<Seen> = Vec::new();
-                for key in &event.reads {
-                    operations.next();
-                    let (version, value) = get(key).await?;
-                    seen.push((key.clone(), mark(&value).1, version));
-                }
-                work(&event).await;
-                if at_once {
-                    operations.next();
-                    let value = STANDARD.encode(value(&event));
-                    let write = |key: &String| json!({ "key": key, "valueBase64": value });
-                    let writes: Vec<_> = event.writes.iter().map(write).collect();
-                    let request = request(Method::POST, route::BATCH_WRITE).json(&json!({ "writes": writes }));
-                    request.send().await?.error_for_status()?;
-                } else {
-                    for key in &event.writes {
-                        operations.next();
-                        let body = if event.adds {
-                            let (_, value) = get(key).await?;
-                            let count: u64 = if value.is_empty() { 0 } else { String::from_utf8(value)?.parse()? };
-                            (count + 1).to_string().into_bytes()
-                        } else {
-                            value(&event)
-                        };
-                        request(Method::PUT, &path(key)).body(body).send().await?.error_for_status()?;
-                    }
-                }
-                operations.next();
-                Answer::new(seen, 0)
-            }
+            Self::Aft(endpoint) => endpoint.handle(&event).await?,
         })
     }
+}
+
+/// The local endpoint.
+struct Endpoint {
+    client: reqwest::Client,
+    url: String,
+    token: String,
+    cache_control: Option<&'static str>,
+}
+
+impl Endpoint {
+    async fn handle(&self, event: &Event) -> Result<Answer, Error> {
+        // What is there all at once is sent at once, as `BatchWriteItem` and `TransactWriteItems` are.
+        let at_once = event.writes.len() > 1 && !event.adds;
+        let operations = Operations::new(event, event.reads.len() + if at_once { 1 } else { event.writes.len() })?;
+        let mut seen: Vec<Seen> = Vec::new();
+        for key in &event.reads {
+            operations.next();
+            let (version, value) = self.get(key).await?;
+            seen.push((key.clone(), mark(&value).1, version));
+        }
+        work(event).await;
+        if at_once {
+            operations.next();
+            self.put_all(&event.writes, &value(event)).await?;
+        } else {
+            for key in &event.writes {
+                operations.next();
+                let value = if event.adds { self.one_more(key).await? } else { value(event) };
+                self.request(Method::PUT, &path(key)).body(value).send().await?.error_for_status()?;
+            }
+        }
+        operations.next();
+        Ok(Answer::new(seen, 0))
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.url)).header(header::TOKEN, &self.token);
+        match self.cache_control {
+            Some(stale) => request.header("Cache-Control", stale),
+            None => request,
+        }
+    }
+
+    /// Its version and its value; nothing if there is none.
+    async fn get(&self, key: &str) -> Result<(String, Vec<u8>), Error> {
+        let answer = self.request(Method::GET, &path(key)).send().await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok((String::new(), Vec::new()));
+        }
+        let answer = answer.error_for_status()?;
+        let version = answer.headers().get("ETag").and_then(|tag| tag.to_str().ok()).unwrap_or_default();
+        Ok((version.to_owned(), answer.bytes().await?.to_vec()))
+    }
+
+    async fn one_more(&self, key: &str) -> Result<Vec<u8>, Error> {
+        let (_, value) = self.get(key).await?;
+        let count: u64 = if value.is_empty() { 0 } else { String::from_utf8(value)?.parse()? };
+        Ok((count + 1).to_string().into_bytes())
+    }
+
+    async fn put_all(&self, keys: &[String], value: &[u8]) -> Result<(), Error> {
+        let value = STANDARD.encode(value);
+        let write = |key: &String| json!({ "key": key, "valueBase64": value });
+        let document = json!({ "writes": keys.iter().map(write).collect::<Vec<_>>() });
+        self.request(Method::POST, route::BATCH_WRITE).json(&document).send().await?.error_for_status()?;
+        Ok(())
+    }
+}
+
+fn path(key: &str) -> String {
+    format!("{}{key}", route::KV)
 }
 
 /// What the handler does besides.
